@@ -1,0 +1,99 @@
+// swift-tools-version: 6.1
+// SPDX-License-Identifier: Apache-2.0
+
+import PackageDescription
+
+// The modules are layers: a target may depend only on targets that stand above it in this file.
+// `Tests/ArchitectureTests` reads this file and the import lines and fails on any other arrow.
+
+let language: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let argumentParser = Target.Dependency.product(
+  name: "ArgumentParser", package: "swift-argument-parser")
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .target(name: name, dependencies: dependencies, swiftSettings: language)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(
+    name: name, dependencies: dependencies + ["TestSupport"],
+    exclude: goldenFolders[name] ?? [], swiftSettings: language)
+}
+
+// Golden files are read from the source tree, never bundled.
+let goldenFolders: [String: [String]] = [:]
+
+let package = Package(
+  name: "quench",
+  products: [.executable(name: "quench", targets: ["quench"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", exact: "1.39.0"),
+    .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
+  ],
+  targets: [
+    // C shims: no policy, no printing.
+    .target(name: "CKernels", linkerSettings: [.linkedLibrary("dl"), .linkedLibrary("m")]),
+    .target(name: "CSystem"),
+    .target(name: "CArchive", linkerSettings: [.linkedLibrary("dl")]),
+    .target(
+      name: "CImage",
+      linkerSettings: [.linkedLibrary("jpeg"), .linkedLibrary("png"), .linkedLibrary("z")]),
+    .target(name: "COnnxRuntime", linkerSettings: [.linkedLibrary("dl")]),
+
+    // Ground floor.
+    module("Diagnostics", []),
+    module("Artifacts", ["Diagnostics", "CKernels"]),
+    module("Tensors", ["Diagnostics"]),
+
+    // Build side: knows files and commands, nothing of models.
+    module("BuildEngine", ["Diagnostics", "Artifacts", "CKernels", "CSystem"]),
+    module("FileWatching", ["Diagnostics", "CSystem"]),
+    module("Bundling", ["Diagnostics", "Artifacts", "CArchive"]),
+
+    // Model side: knows tensors and networks, nothing of builds.
+    module("ONNXModel", ["Artifacts", "Tensors", protobuf]),
+    module("ONNXRuntime", ["Tensors", "COnnxRuntime"]),
+    module("Datasets", ["Artifacts", "Tensors", "CImage"]),
+    module("Calibration", ["Artifacts", "Tensors", "CKernels"]),
+    module("Quantization", ["ONNXModel", "Calibration"]),
+    module("Compilation", ["ONNXModel", "CSystem", protobuf]),
+    module("Measurement", ["Quantization", "ONNXRuntime", "Datasets", "Compilation"]),
+    module("Reporting", ["Measurement"]),
+
+    // Where the two sides meet: file names and command lines.
+    module("Pipeline", ["BuildEngine", yams]),
+    module(
+      "QuenchCLI",
+      ["Pipeline", "FileWatching", "Bundling", "Reporting", "Measurement", argumentParser]),
+    .executableTarget(name: "quench", dependencies: ["QuenchCLI"], swiftSettings: language),
+
+    // Tests.
+    .target(
+      name: "TestSupport", dependencies: ["Tensors"], path: "Tests/Support",
+      swiftSettings: language),
+    tests("TensorsTests", ["Tensors"]),
+    tests("ArtifactsTests", ["Artifacts"]),
+    tests("BuildEngineTests", ["BuildEngine"]),
+    tests("FileWatchingTests", ["FileWatching"]),
+    tests("BundlingTests", ["Bundling"]),
+    tests("ONNXModelTests", ["ONNXModel"]),
+    tests("ONNXRuntimeTests", ["ONNXRuntime", "ONNXModel"]),
+    tests("DatasetsTests", ["Datasets"]),
+    tests("CalibrationTests", ["Calibration"]),
+    tests("QuantizationTests", ["Quantization"]),
+    tests("CompilationTests", ["Compilation"]),
+    tests("MeasurementTests", ["Measurement"]),
+    tests("PipelineTests", ["Pipeline"]),
+    tests("ArchitectureTests", []),
+    tests("EndToEndTests", ["Artifacts"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

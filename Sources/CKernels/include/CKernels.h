@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+// CKernels: number kernels and digests. No policy, no printing. All functions are thread-safe on
+// distinct arguments.
+#ifndef CKERNELS_H
+#define CKERNELS_H
+
+#include "CKernelsDigest.h"
+
+#endif
