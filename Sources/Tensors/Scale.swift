@@ -38,20 +38,32 @@ public struct Scale: Sendable, Equatable, Codable {
   /// Thresholds are doubles, divided in double, rounded to float32 once. All-zero ranges and
   /// scales too small for a normal float32 give scale 1 (every value is then code `zeroPoint`).
   public static func affine(low: Double, high: Double) -> Scale {
-    let low = min(low, 0)
-    let high = max(high, 0)
-    let step = (high - low) / 255
+    let (step, zeroPoint) = affineGrid(low: low, high: high)
     let scale = Float(step)
     guard scale.isFinite, scale >= Float.leastNormalMagnitude else {
-      return Scale(scale: 1, zeroPoint: -128)
+      return Scale(scale: 1, zeroPoint: CodeRange.int8.minimum)
     }
-    let zero = (-128 - low / step).rounded(.toNearestOrEven)
-    return Scale(scale: scale, zeroPoint: Int32(min(127, max(-128, zero))))
+    return Scale(scale: scale, zeroPoint: zeroPoint)
+  }
+
+  /// The grid of `affine` before its step is rounded to float32; searches compare these.
+  ///
+  /// - Returns: the step, 0 for an all-zero range, and the code of zero, −128…127.
+  public static func affineGrid(low: Double, high: Double) -> (step: Double, zeroPoint: Int32) {
+    let low = min(low, 0)
+    let high = max(high, 0)
+    let codes = CodeRange.int8
+    let step = (high - low) / Double(codes.maximum - codes.minimum)
+    guard step > 0 else { return (0, codes.minimum) }
+    // Rounded before the offset is added: the sum would round a second time.
+    let belowZero = (-low / step).rounded(.toNearestOrEven)
+    let most = Double(codes.maximum - codes.minimum)
+    return (step, codes.minimum + Int32(min(most, max(0, belowZero))))
   }
 
   /// The symmetric quantiser that maps `threshold` to code 127.
   public static func symmetric(threshold: Double, range: CodeRange = .int8) -> Scale {
-    let scale = Float(threshold / 127)
+    let scale = Float(threshold / Double(range.maximum))
     guard scale.isFinite, scale >= Float.leastNormalMagnitude else {
       return Scale(scale: 1, zeroPoint: 0, range: range)
     }

@@ -19,7 +19,7 @@ public struct Tensor: Sendable, Equatable {
   /// - Throws: `.data` when the byte count does not fit the shape or an extent is negative.
   public init(_ elementType: ElementType, shape: [Int], bytes: [UInt8]) throws(QuenchError) {
     guard let count = Tensor.elementCount(of: shape),
-      case let (size, overflow) = count.multipliedReportingOverflow(by: elementType.size),
+      case (let size, let overflow) = count.multipliedReportingOverflow(by: elementType.size),
       !overflow, size == bytes.count
     else {
       throw QuenchError(

@@ -4,6 +4,8 @@
 #ifndef CKERNELS_H
 #define CKERNELS_H
 
+#include "CKernelsChecksum.h"
 #include "CKernelsDigest.h"
+#include "CKernelsHistogram.h"
 
 #endif
