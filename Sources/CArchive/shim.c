@@ -35,6 +35,7 @@
   use(archive_entry_set_mtime)           \
   use(archive_set_error)                 \
   use(archive_filter_bytes)              \
+  use(archive_filter_code)               \
   use(archive_write_new)                 \
   use(archive_write_free)                \
   use(archive_write_add_filter_zstd)     \
@@ -167,6 +168,13 @@ static la_ssize_t from_stream(struct archive *tar, void *data, const void **byte
   return -1;
 }
 
+// Without this a stream that is not compressed at all would pass the filter untouched.
+static int is_zstd(struct archive *stream) {
+  if (p_archive_filter_code(stream, 0) == ARCHIVE_FILTER_ZSTD) return 1;
+  p_archive_set_error(stream, -1, "it is not compressed with zstd");
+  return 0;
+}
+
 ca_reader *ca_reader_new(int fd) {
   ca_reader *reader = calloc(1, sizeof *reader);
   if (!reader) return NULL;
@@ -179,7 +187,8 @@ ca_reader *ca_reader_new(int fd) {
     if (p_archive_read_support_filter_zstd(stream) == ARCHIVE_OK &&
         p_archive_read_support_format_raw(stream) == ARCHIVE_OK &&
         p_archive_read_open_fd(stream, fd, 1 << 17) == ARCHIVE_OK &&
-        p_archive_read_next_header(stream, &whole) == ARCHIVE_OK) {
+        p_archive_read_next_header(stream, &whole) == ARCHIVE_OK &&
+        is_zstd(stream)) {
       reader->stream_failed = 0;
       reader->opened = p_archive_read_support_format_tar(tar) == ARCHIVE_OK &&
                        p_archive_read_open(tar, reader, NULL, from_stream, NULL) == ARCHIVE_OK;
