@@ -37,8 +37,9 @@ extension ATCArguments {
     let dynamic = ["dynamic_batch_size", "dynamic_image_size", "dynamic_dims", "input_shape_range"]
       .filter(has)
     if dynamic.count > 1 {
-      faults.append(dynamic.map { "--\($0)" }.joined(separator: " and ") + " exclude each other"
-        + " (E10009)")
+      faults.append(
+        dynamic.map { "--\($0)" }.joined(separator: " and ") + " exclude each other"
+          + " (E10009)")
     }
     let pairs: [(String, String, String)] = [
       ("precision_mode", "precision_mode_v2", "E10056"),
@@ -49,8 +50,9 @@ extension ATCArguments {
       faults.append("--\(first) and --\(second) exclude each other (\(code))")
     }
     if self["enable_compress_weight"] == "true", has("compress_weight_conf") {
-      faults.append("--enable_compress_weight and --compress_weight_conf exclude each other"
-        + " (E10047)")
+      faults.append(
+        "--enable_compress_weight and --compress_weight_conf exclude each other"
+          + " (E10047)")
     }
     if has("optypelist_for_implmode"), !has("op_select_implmode") {
       faults.append("--optypelist_for_implmode needs --op_select_implmode (E10001)")
@@ -65,7 +67,8 @@ extension ATCArguments {
     let nano = (self["soc_version"] ?? "").hasPrefix("Ascend035")
     if nano != (self["mode"] == "30") {
       faults.append(
-        nano ? "\(self["soc_version"] ?? "") needs --mode=30 (E10055)"
+        nano
+          ? "\(self["soc_version"] ?? "") needs --mode=30 (E10055)"
           : "--mode=30 is for Ascend035 only (E10055)")
     }
     return faults
@@ -91,7 +94,8 @@ extension ATCArguments {
       if value.utf8.count > 4096 { faults.append("the path of --\(name) is too long (E10021)") }
       // The tool takes letters, digits, `_ - .` and CJK characters in paths.
       let foreign = value.unicodeScalars.first {
-        !($0.properties.isAlphabetic || ("0"..."9").contains($0) || "_-./".unicodeScalars.contains($0))
+        !($0.properties.isAlphabetic || ("0"..."9").contains($0)
+          || "_-./".unicodeScalars.contains($0))
       }
       if let foreign {
         faults.append("the path of --\(name) holds \"\(foreign)\", which atc does not take")
@@ -104,7 +108,8 @@ extension ATCArguments {
     guard isDeployModel else { return [] }
     var faults: [String] = []
     for (name, refused) in [
-      ("precision_mode", ["force_fp32", "must_keep_origin_dtype"]), ("precision_mode_v2", ["origin"]),
+      ("precision_mode", ["force_fp32", "must_keep_origin_dtype"]),
+      ("precision_mode_v2", ["origin"]),
     ] {
       if let value = self[name], refused.contains(value) {
         faults.append("a quantised model cannot be compiled with --\(name)=\(value)")

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compilation: the command line of atc.
 
-public import Diagnostics
-
 /// Which command line is built for `atc`.
 public enum ATCProfile: String, Sendable, CaseIterable, Codable {
   /// What a CANN toolkit accepts: the deploy model, whose operators carry the INT8 parameters.
@@ -131,7 +129,8 @@ public struct ATCArguments: Sendable, Equatable {
         || "-_./=:,+@%".utf8.contains($0)
     }
     if plain, !word.isEmpty { return word }
-    return "'" + word.split(separator: "'", omittingEmptySubsequences: false)
+    return "'"
+      + word.split(separator: "'", omittingEmptySubsequences: false)
       .joined(separator: "'\\''") + "'"
   }
 }

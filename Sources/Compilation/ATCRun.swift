@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compilation: atc driven, its result checked and put in place.
 
-public import Diagnostics
 internal import Artifacts
+public import Diagnostics
 internal import FoundationEssentials
 internal import Glibc
 
@@ -111,7 +111,8 @@ public enum ATCRun {
   private static func failure(_ printed: ATCOutput, _ words: ToolOutput) -> QuenchError {
     if words.status == 127 || words.text.contains("error while loading shared libraries") {
       return QuenchError(
-        .unavailable, "atc cannot start: a shared library of the toolkit or of the driver is "
+        .unavailable,
+        "atc cannot start: a shared library of the toolkit or of the driver is "
           + "missing",
         try: "source the toolkit's set_env.sh; without an NPU driver add its devlib directory to "
           + "LD_LIBRARY_PATH", because: words)
@@ -123,7 +124,8 @@ public enum ATCRun {
     }
     guard let block = printed.failure else {
       let last = words.text.split(whereSeparator: \.isNewline).last.map { ": \($0)" } ?? ""
-      return QuenchError(.work, "atc failed with exit status \(words.status)\(last)", because: words)
+      return QuenchError(
+        .work, "atc failed with exit status \(words.status)\(last)", because: words)
     }
     let code = block.code.isEmpty ? "" : " (\(block.code))"
     var message = block.message

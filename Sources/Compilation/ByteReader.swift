@@ -22,7 +22,8 @@ struct ByteReader {
   mutating func take(_ count: Int) throws(QuenchError) -> ArraySlice<UInt8> {
     guard count >= 0, count <= remaining else {
       throw QuenchError(
-        .data, "\(subject) ends early: \(count) more bytes are wanted at \(position), "
+        .data,
+        "\(subject) ends early: \(count) more bytes are wanted at \(position), "
           + "\(remaining) are there")
     }
     let start = bytes.startIndex + position

@@ -40,8 +40,7 @@ public enum CompilerChoice: Sendable, Equatable {
     let found = Toolchain.find(environment: environment, setting: atcPath, places: places)
     guard let toolchain = found else {
       guard setting == .auto, atcPath == nil else {
-        _ = try Toolchain.require(environment: environment, setting: atcPath)
-        return .host(reason: "atc was not found")
+        throw Toolchain.missing(environment: environment, setting: atcPath)
       }
       return .host(reason: "atc was not found")
     }

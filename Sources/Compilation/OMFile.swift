@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compilation: the OM container: header, partition tables, partitions.
 
-public import Diagnostics
 internal import Artifacts
+public import Diagnostics
 internal import FoundationEssentials
 internal import SwiftProtobuf
 
@@ -165,7 +165,8 @@ extension OMFile {
     } while reader.remaining > 0 && models.count < Int(header.modelCount)
     guard reader.remaining == 0, models.count == Int(header.modelCount) else {
       throw QuenchError(
-        .data, "the OM file should hold \(header.modelCount) models, but \(models.count) are there "
+        .data,
+        "the OM file should hold \(header.modelCount) models, but \(models.count) are there "
           + "and \(reader.remaining) bytes remain")
     }
     return models
@@ -182,7 +183,8 @@ extension OMFile {
       // An empty partition's offset says nothing.
       guard entry.size == 0 || (entry.offset >= start && entry.offset - start < 4096) else {
         throw QuenchError(
-          .data, "partition \(entry.type) of the OM file begins at \(entry.offset), not after "
+          .data,
+          "partition \(entry.type) of the OM file begins at \(entry.offset), not after "
             + "the one before it, which ends at \(start)")
       }
       if entry.size > 0 { try reader.skip(entry.offset - start) }

@@ -82,7 +82,8 @@ extension OMHeader {
     guard bytes.count >= 4, bytes.prefix(4).elementsEqual("IMOD".utf8) else {
       let archive = bytes.starts(with: "PK".utf8)
       throw QuenchError(
-        .data, "this is not an OM file: it does not begin with \"IMOD\""
+        .data,
+        "this is not an OM file: it does not begin with \"IMOD\""
           + (archive ? " (it is a zip archive, as .om2 packages are, which are not read)" : ""))
     }
     var reader = ByteReader(bytes[...], subject: "the header of the OM file")
@@ -113,7 +114,8 @@ extension OMHeader {
     } else {
       let said = length32 != 0 ? UInt64(length32) : length64
       throw QuenchError(
-        .data, "the OM file is truncated or has bytes added: its header speaks of \(said) bytes "
+        .data,
+        "the OM file is truncated or has bytes added: its header speaks of \(said) bytes "
           + "of payload, \(payload) are there")
     }
     var count = ByteReader(field156[...], subject: "the header of the OM file")

@@ -56,14 +56,18 @@ public enum SoCTable {
     }
     if name.hasPrefix("Ascend950") || name.hasPrefix("Ascend910_95") {
       return QuenchError(
-        .usage, "SoC \"\(name)\" is not in the table: the names of the Ascend 950 series are "
+        .usage,
+        "SoC \"\(name)\" is not in the table: the names of the Ascend 950 series are "
           + "accepted from an installed toolkit only", at: place,
         try: "a toolkit whose data/platform_config holds \"\(name).ini\"")
     }
-    let hint = NearestName.hint(name, among: known)
+    // A known series comes first: of Ascend310P4 the P is meant, not the 4.
+    let series = all.filter { name.hasPrefix($0.family) }.max { $0.family.count < $1.family.count }
+    let meant = series.map { found in family(found.family).map(\.name) } ?? []
+    let nearest = NearestName.of(name, among: meant) ?? NearestName.of(name, among: known)
     return QuenchError(
-      .usage, "SoC \"\(name)\" is unknown\(hint)", at: place,
-      try: NearestName.of(name, among: known).map { "--soc \($0)" } ?? "--soc Ascend310P3")
+      .usage, "SoC \"\(name)\" is unknown\(nearest.map { "; did you mean \"\($0)\"?" } ?? "")",
+      at: place, try: "--soc \(nearest ?? "Ascend310P3")")
   }
 
   /// Names that people type and that no tool takes: why, and which ones are meant.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Compilation: where atc is, which version, and the environment that it needs.
 
-public import Diagnostics
 internal import Artifacts
+public import Diagnostics
 internal import Glibc
 
 /// An installed CANN toolkit with its `atc`.
@@ -46,15 +46,12 @@ public struct Toolchain: Sendable, Equatable {
     return nil
   }
 
-  /// The same, or an error that says what to do.
-  ///
-  /// - Throws: `.unavailable`.
-  public static func require(
+  /// The error for a toolkit that was not found, with what to do.
+  public static func missing(
     environment: [String: String], setting: String? = nil
-  ) throws(QuenchError) -> Toolchain {
-    if let toolchain = find(environment: environment, setting: setting) { return toolchain }
+  ) -> QuenchError {
     let asked = setting ?? environment["QUENCH_ATC"]
-    throw QuenchError(
+    return QuenchError(
       .unavailable,
       asked.map { "there is no executable atc at \"\($0)\"" } ?? "atc was not found",
       try: "install the CANN toolkit and source its set_env.sh, or set QUENCH_ATC to the path of "
