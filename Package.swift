@@ -87,7 +87,7 @@ let package = Package(
     tests("ONNXModelTests", ["ONNXModel"]),
     tests("ONNXRuntimeTests", ["ONNXRuntime", "ONNXModel"]),
     tests("DatasetsTests", ["Datasets"]),
-    tests("CalibrationTests", ["Calibration"]),
+    tests("CalibrationTests", ["Calibration", "Artifacts", "Tensors"]),
     tests("QuantizationTests", ["Quantization"]),
     tests("CompilationTests", ["Compilation"]),
     tests("MeasurementTests", ["Measurement"]),

@@ -105,7 +105,8 @@ public struct ErrorAccumulator: Sendable, Equatable {
     if squaredReference == 0 || squaredCandidate == 0 {
       return squaredReference == squaredCandidate ? 1 : 0
     }
-    let norms = squaredReference.squareRoot() * squaredCandidate.squareRoot()
-    return max(-1, min(1, product / norms))
+    // Squares of float32 values stay far from what a double's exponent holds, so their product
+    // cannot overflow; one root of it is exact for equal tensors.
+    return max(-1, min(1, product / (squaredReference * squaredCandidate).squareRoot()))
   }
 }
