@@ -28,7 +28,9 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 // Golden files are read from the source tree, never bundled.
-let goldenFolders: [String: [String]] = [:]
+let goldenFolders: [String: [String]] = [
+  "DatasetsTests": ["Golden"]
+]
 
 let package = Package(
   name: "quench",
