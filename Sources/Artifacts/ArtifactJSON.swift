@@ -77,10 +77,13 @@ public enum ArtifactJSON {
         .data, "this is not a \(T.format) file (its format is \"\(header.format ?? "missing")\")",
         at: .file(path))
     }
-    guard let version = header.version, version <= T.version else {
+    guard let version = header.version, version > 0 else {
+      throw QuenchError(.data, "the \(T.format) version is missing or malformed", at: .file(path))
+    }
+    guard version <= T.version else {
       throw QuenchError(
         .data,
-        "\(T.format) version \(header.version ?? 0) is newer than version \(T.version), "
+        "\(T.format) version \(version) is newer than version \(T.version), "
           + "the newest that this quench reads", at: .file(path), try: "a newer quench")
     }
     return try decodePlain(T.self, from: bytes, path: path)
@@ -101,14 +104,22 @@ public enum ArtifactJSON {
 
   private static func describe(_ error: DecodingError) -> String {
     func keyPath(_ context: DecodingError.Context) -> String {
-      context.codingPath.map(\.stringValue).joined(separator: ".")
+      context.codingPath.reduce(into: "") { path, key in
+        if let index = key.intValue {
+          path += "[\(index)]"
+        } else {
+          path += (path.isEmpty ? "" : ".") + key.stringValue
+        }
+      }
     }
     switch error {
     case .keyNotFound(let key, let context):
       let parent = keyPath(context)
       return "the key \"\(parent.isEmpty ? "" : parent + ".")\(key.stringValue)\" is missing"
     case .typeMismatch(_, let context), .valueNotFound(_, let context):
-      return "the value of \"\(keyPath(context))\" has the wrong type"
+      return context.codingPath.isEmpty
+        ? "the JSON is not of the wanted kind, for example not an object"
+        : "the value of \"\(keyPath(context))\" has the wrong type"
     case .dataCorrupted(let context):
       return context.codingPath.isEmpty
         ? "malformed JSON" : "the value of \"\(keyPath(context))\" is malformed"

@@ -11,7 +11,8 @@ public enum FileContent {
   /// - Throws: `.noInput` when it cannot be opened or read, with the system's reason.
   public static func read(_ path: String) throws(QuenchError) -> [UInt8] {
     var bytes: [UInt8] = []
-    try read(path, sizeHint: { bytes.reserveCapacity($0) }) { bytes.append(contentsOf: $0) }
+    try read(
+      path, sizeHint: { bytes.reserveCapacity($0) }, { bytes.append(contentsOf: $0) })
     return bytes
   }
 
@@ -50,7 +51,7 @@ public enum FileContent {
   public static func replace(_ path: String, with bytes: [UInt8]) throws(QuenchError) {
     let temporary = "\(path).tmp\(getpid())"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
-    guard descriptor >= 0 else { throw cannot("create", temporary, .work) }
+    guard descriptor >= 0 else { throw cannot("create", path, .work) }
     do throws(QuenchError) {
       try writeAll(descriptor, bytes, path: path)
       guard fchmod(descriptor, 0o644) == 0, fsync(descriptor) == 0 else {
