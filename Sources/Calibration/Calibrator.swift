@@ -108,6 +108,19 @@ public enum Calibrators {
       zeroPoint: quantizer.zeroPoint, method: name, clipped: histogram.share(outside: range))
   }
 
+  /// The scales of all observed tensors.
+  ///
+  /// - Throws: as `scale` does, for the first bad tensor in the byte order of names.
+  public static func scales(
+    for observations: Observations, method: CalibrationMethod, scheme: ActivationScheme
+  ) throws(QuenchError) -> [String: TensorScale] {
+    var scales: [String: TensorScale] = [:]
+    for (name, histogram) in observations.inOrder {
+      scales[name] = try scale(for: histogram, tensor: name, method: method, scheme: scheme)
+    }
+    return scales
+  }
+
   private static func check(_ histogram: Histogram, tensor: String) throws(QuenchError) {
     if histogram.nans > 0 || histogram.infinities > 0 {
       let kinds = [(histogram.nans, "NaN"), (histogram.infinities, "infinite")]

@@ -27,6 +27,12 @@ public struct Observations: Sendable, Equatable {
     self.tensors = tensors
   }
 
+  /// The tensors in the byte order of their names; the order of Swift strings follows Unicode's
+  /// equivalences instead.
+  var inOrder: [(key: String, value: Histogram)] {
+    tensors.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+  }
+
   /// Adds another pass over other samples.
   ///
   /// - Throws: `.data` when the passes are of different models, preprocessing or lists of tensors,
@@ -44,8 +50,8 @@ public struct Observations: Sendable, Equatable {
           + "(\(preprocessing) and \(other.preprocessing))",
         try: "quench observe again with one preprocessing")
     }
-    if let name = other.tensors.keys.first(where: { tensors[$0] == nil })
-      ?? tensors.keys.first(where: { other.tensors[$0] == nil })
+    if let name = other.inOrder.first(where: { tensors[$0.key] == nil })?.key
+      ?? inOrder.first(where: { other.tensors[$0.key] == nil })?.key
     {
       throw QuenchError(
         .data, "tensor \"\(name)\" is in some observations only", at: .tensor(name),

@@ -35,9 +35,7 @@ extension Observations {
     writer.string(preprocessing)
     writer.varint(UInt64(samples))
     writer.varint(UInt64(tensors.count))
-    // By bytes: the order of Swift strings follows Unicode's equivalences.
-    let sorted = tensors.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
-    for (name, histogram) in sorted {
+    for (name, histogram) in inOrder {
       writer.string(name)
       writer.histogram(histogram)
     }

@@ -48,7 +48,9 @@ public struct PercentileFraction: Sendable, Equatable {
 ///
 /// Cheaper than a search and steady with few images; it keeps its clipping share however much
 /// energy the tail holds, so coverage should be checked afterwards. The answer is within one bin
-/// width of the nearest-rank order statistic.
+/// width of the nearest-rank order statistic. A bin is at most a 2048th of the largest magnitude:
+/// where one wild value is 2^k times the rest, 4096/2^k bins are left for the rest, and there is no
+/// second pass with narrower ones.
 public struct PercentileCalibrator: Calibrator {
   /// Share of all values, zeros included, that stays unclipped.
   public let kept: PercentileFraction

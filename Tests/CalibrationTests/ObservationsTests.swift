@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Artifacts
 import Diagnostics
 import TestSupport
 import Testing
@@ -79,6 +80,37 @@ struct ObservationsTests {
     #expect(forwards.encode() == whole.encode())
     #expect(backwards.encode() == whole.encode())
     #expect(forwards.samples == 4)
+  }
+
+  @Test("shards and their order change no byte of the scales")
+  func scales() throws {
+    let parts = GoldenData.split(GoldenData.values("heavy"), into: 5)
+    let shards = parts.map { observations(["x": $0, "y": $0.map { max(0, $0) }], samples: 1) }
+    for method in CalibratorTests.methods {
+      let texts = try [
+        shards, shards.reversed(), [shards[2], shards[0]] + shards[3...] + [shards[1]],
+      ]
+      .map { order in
+        var merged = order[0]
+        for shard in order.dropFirst() { try merged.merge(shard) }
+        return try ArtifactJSON.encode(
+          ScaleTable(
+            model: model, method: method.description,
+            tensors: Calibrators.scales(for: merged, method: method, scheme: .asymmetric)))
+      }
+      #expect(texts[1] == texts[0])
+      #expect(texts[2] == texts[0])
+    }
+  }
+
+  @Test("of several bad tensors the first by name is told")
+  func firstBad() {
+    let error = #expect(throws: QuenchError.self) {
+      try Calibrators.scales(
+        for: observations(["b": [.nan], "c": [.nan], "a": [1], "d": [.infinity]]), method: .mse,
+        scheme: .asymmetric)
+    }
+    #expect(error?.place == .tensor("b"))
   }
 
   @Test("observations that do not belong together are not merged, and nothing is changed")
