@@ -9,9 +9,6 @@ struct FileTree {
   /// Every directory whose listing the answer depended on, in the order of reading.
   private(set) var directories: [String] = []
 
-  /// Deeper than any real tree; stops links that lead upward.
-  private static let maximumDepth = 64
-
   struct Entry {
     let name: String
     let isDirectory: Bool
@@ -70,22 +67,17 @@ struct FileTree {
   /// All files at any depth below a directory, in byte order of their paths.
   mutating func files(below path: String) throws(QuenchError) -> [String] {
     var found: [String] = []
-    try collect(path, depth: 0, into: &found)
+    try collect(path, Trail().entering(path), into: &found)
     return found.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
   private mutating func collect(
-    _ path: String, depth: Int, into found: inout [String]
+    _ path: String, _ trail: Trail, into found: inout [String]
   ) throws(QuenchError) {
-    guard depth < FileTree.maximumDepth else {
-      throw QuenchError(
-        .data, "the directory tree is more than \(FileTree.maximumDepth) levels deep",
-        at: .file(path), try: "look for a link that leads upward")
-    }
     for entry in try entries(of: path) {
       let full = FileTree.join(path, entry.name)
       if entry.isDirectory {
-        try collect(full, depth: depth + 1, into: &found)
+        try collect(full, try trail.entering(full), into: &found)
       } else {
         found.append(full)
       }
@@ -111,6 +103,32 @@ struct FileTree {
   }
 }
 
+/// The directories that one lies in, so that a link that leads upward is seen.
+struct Trail {
+  private var directories: [Identity] = []
+
+  private struct Identity: Equatable {
+    var device: dev_t
+    var inode: ino_t
+  }
+
+  /// - Throws: `.data` when the directory is one of those it lies in.
+  func entering(_ path: String) throws(QuenchError) -> Trail {
+    var status = stat()
+    // A directory that went away meanwhile is reported by the one who lists it.
+    guard stat(path, &status) == 0 else { return self }
+    let identity = Identity(device: status.st_dev, inode: status.st_ino)
+    guard !directories.contains(identity) else {
+      throw QuenchError(
+        .data, "the directory \"\(path)\" is a link to one that it lies in", at: .file(path),
+        try: "remove the link")
+    }
+    var longer = self
+    longer.directories.append(identity)
+    return longer
+  }
+}
+
 // MARK: - Patterns
 
 /// A file name pattern such as `photos/**/*.png`.
@@ -132,29 +150,28 @@ struct Pattern {
   /// The files that match, in byte order of their paths.
   func files(in tree: inout FileTree) throws(QuenchError) -> [String] {
     var found: Set<String> = []
-    try match(root, parts[...], &tree, &found, depth: 0)
+    try match(root, parts[...], &tree, &found, Trail().entering(root))
     return found.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
   }
 
   private func match(
     _ path: String, _ parts: ArraySlice<String>, _ tree: inout FileTree, _ found: inout Set<String>,
-    depth: Int
+    _ trail: Trail
   ) throws(QuenchError) {
     guard let part = parts.first else { return }
     let rest = parts.dropFirst()
-    guard depth < 64 else {
-      throw QuenchError(.data, "the directory tree is too deep for the pattern", at: .file(path))
-    }
-    if part == "**" { try match(path, rest, &tree, &found, depth: depth + 1) }
+    if part == "**" { try match(path, rest, &tree, &found, trail) }
     for entry in try tree.entries(of: path) {
       let full = FileTree.join(path, entry.name)
       if part == "**" {
-        if entry.isDirectory { try match(full, parts, &tree, &found, depth: depth + 1) }
+        if entry.isDirectory {
+          try match(full, parts, &tree, &found, try trail.entering(full))
+        }
       } else if fnmatch(part, entry.name, 0) == 0 {
         if rest.isEmpty {
           if !entry.isDirectory { found.insert(full) }
         } else if entry.isDirectory {
-          try match(full, rest, &tree, &found, depth: depth + 1)
+          try match(full, rest, &tree, &found, try trail.entering(full))
         }
       }
     }
