@@ -29,7 +29,8 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 // Golden files are read from the source tree, never bundled.
 let goldenFolders: [String: [String]] = [
-  "DatasetsTests": ["Golden"]
+  "DatasetsTests": ["Golden"],
+  "QuantizationTests": ["Golden"],
 ]
 
 let package = Package(
@@ -90,7 +91,7 @@ let package = Package(
     tests("ONNXRuntimeTests", ["ONNXRuntime", "ONNXModel"]),
     tests("DatasetsTests", ["Datasets"]),
     tests("CalibrationTests", ["Calibration", "Artifacts", "Tensors", "Diagnostics"]),
-    tests("QuantizationTests", ["Quantization"]),
+    tests("QuantizationTests", ["Quantization", "ONNXRuntime"]),
     tests("CompilationTests", ["Compilation"]),
     tests("MeasurementTests", ["Measurement"]),
     tests("PipelineTests", ["Pipeline"]),

@@ -34,7 +34,7 @@ struct BiasQuantizer {
   /// When the sum alone can pass INT32 no bias is safe; a few bits are left to it nonetheless.
   var limit: Double { max(0x1p31 - 1 - largestSum, 0x1p24) }
 
-  /// `s_x · s_w`, float32 products: one when there is one weight scale, else one per output channel.
+  /// `s_x · s_w`, float32 products: one for a single weight scale, else one per output channel.
   func outputScales(_ weightScales: [Float]) -> [Float] {
     guard weightScales.count > 1 else { return weightScales.map { activation.scale * $0 } }
     return (0..<layer.channels).map { channel in

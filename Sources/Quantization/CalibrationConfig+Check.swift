@@ -16,15 +16,15 @@ struct LayerSetting {
 extension CalibrationConfig {
   /// Checks that every line speaks of something that the model has.
   ///
-  /// - Throws: `.data` at the first line whose name the model lacks (with the nearest name), whose type
-  ///   is not that of the layer, whose number of weight scales does not fit, or that asks for INT8
-  ///   where the model has no INT8 form.
+  /// - Throws: `.data` at the first line whose name the model lacks (with the nearest name), whose
+  ///   type is not that of the layer, whose number of weight scales does not fit, or that asks for
+  ///   INT8 where the model has no INT8 form.
   public func check(against model: Model) throws(QuenchError) {
     _ = try settings(of: OperatorRules.layers(of: model), in: model)
   }
 
-  /// The settings by layer name. Layers without a line follow the `Input` line of what they read, else the
-  /// fallback.
+  /// The settings by layer name. Layers without a line follow the `Input` line of what they read,
+  /// else the fallback.
   func settings(
     of layers: [QuantizableLayer], in model: Model
   ) throws(QuenchError) -> [String: LayerSetting] {

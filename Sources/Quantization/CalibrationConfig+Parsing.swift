@@ -129,7 +129,7 @@ private struct LineReader {
     let offset = try code(fields[5], "offset")
     guard zeroPoint == offset else {
       throw fault(
-        "the offset \(offset) differs from the zero point \(zeroPoint): both are the INT8 code of zero",
+        "the offset \(offset) differs from the zero point \(zeroPoint): both are the code of zero",
         at: fields[5])
     }
     switch fields[2] {
@@ -167,7 +167,7 @@ private struct LineReader {
   private func code(_ field: Substring, _ what: String) throws(QuenchError) -> Int32 {
     guard let value = Int32(field), (-128...127).contains(value) else {
       throw fault(
-        "\"\(field)\" is not \(what == "offset" ? "an" : "a") \(what), a whole number in -128...127",
+        "the \(what) \"\(field)\" is not a whole number in -128...127",
         at: field)
     }
     return value

@@ -7,9 +7,9 @@ internal import Tensors
 
 /// What can be INT8 on the target.
 ///
-/// Conv and ConvTranspose with a constant float32 weight (ConvTranspose and volumes undilated), Gemm
-/// without `transA`, MatMul with a constant matrix on the right. Source: "supported layers" of
-/// Huawei's AMCT documentation, restricted to operators with weights.
+/// Conv and ConvTranspose with a constant float32 weight (ConvTranspose and volumes undilated),
+/// Gemm without `transA`, MatMul with a constant matrix on the right. Source: "supported layers"
+/// of Huawei's AMCT documentation, restricted to operators with weights.
 public enum OperatorRules {
   /// The quantizable layers of a folded model, in the order of its nodes.
   ///

@@ -154,7 +154,9 @@ extension PrecisionPlan {
   /// strictly better sum replaces, so ties go to earlier items.
   /// - Complexity: O(1000 · items).
   static func choose(_ items: [(error: Double, macs: Int)], _ budget: Double?) -> [Bool] {
-    guard let budget else { return items.map { _ in true } }
+    guard let budget, budget < items.reduce(0, { $0 + Double($1.macs) }) else {
+      return items.map { _ in true }
+    }
     let steps = 1000
     let costs = items.map { item in
       if item.macs == 0 { return 0 }

@@ -45,4 +45,25 @@ public struct QuantizableLayer: Sendable, Equatable, Codable {
   public var macs: Int
   /// Groups of a convolution, 1 for all others.
   public var group: Int
+
+  /// Makes a layer's description; see the properties.
+  public init(
+    name: String, opType: String, kind: LayerKind, input: String, weight: String, bias: String?,
+    biasNode: String?, output: String, channelAxis: Int, channels: Int, reductionLength: Int,
+    macs: Int, group: Int
+  ) {
+    self.name = name
+    self.opType = opType
+    self.kind = kind
+    self.input = input
+    self.weight = weight
+    self.bias = bias
+    self.biasNode = biasNode
+    self.output = output
+    self.channelAxis = channelAxis
+    self.channels = channels
+    self.reductionLength = reductionLength
+    self.macs = macs
+    self.group = group
+  }
 }

@@ -14,7 +14,7 @@ public struct TensorList: JSONArtifact, Equatable {
 
   /// SHA-256 of the folded model, 64 hexadecimal digits.
   public var model: String
-  /// The tensors that quantizable layers read, each once, in the order in which they are first read.
+  /// The tensors that quantizable layers read, each once, in the order of their first reading.
   public var tensors: [String]
   /// The layers, in the order of the model's nodes.
   public var layers: [QuantizableLayer]

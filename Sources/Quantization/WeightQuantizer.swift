@@ -12,7 +12,7 @@ public enum WeightQuantizer {
   /// does not get a scale of its own kind.
   public static let smallestScaleShare = 0x1p-20
 
-  /// The scales of every layer's weight: largest magnitude ÷ 127, in double, rounded to float32 once.
+  /// The scales of every layer's weight: largest magnitude ÷ 127, in double, rounded once.
   ///
   /// An all-zero channel (or weight) gets 1. A weight that layers read along different axes, or
   /// under different plans, gets one scale for all.

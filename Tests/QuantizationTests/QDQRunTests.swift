@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Calibration
+import Diagnostics
+import ONNXModel
+import ONNXRuntime
+import Quantization
+import Tensors
+import Testing
+
+@Suite("QDQ model in ONNX Runtime", .enabled(if: runtimeIsThere, "ONNX Runtime was not found"))
+struct QDQRunTests {
+  static let image = Tensor(
+    floats: TinyModels.numbers(4 * 36, seed: 9).map { $0 * 1.9 }, shape: [1, 4, 6, 6])
+
+  /// What the device computes of `network()`, from the integers.
+  static func simulate(_ model: QuantizedModel) -> [Float] {
+    let x = Map(values: image.floats, shape: [4, 6, 6])
+    var r = Simulation(model, "conv1").convolve(x, pad: 1)
+    r.values = r.values.map { max(0, $0) }
+    let d = Simulation(model, "dw").convolve(r, pad: 1)
+    let pooled = (0..<6).map { c in
+      let sum = (0..<36).reduce(0.0) { $0 + Double(d.values[c * 36 + $1] + r.values[c * 36 + $1]) }
+      return Float(sum / 36)
+    }
+    return Simulation(model, "fc").multiply(pooled)
+  }
+
+  @Test(
+    "it computes what the integers say", arguments: [WeightPlan.target, .perChannel, .perTensor])
+  func integers(plan: WeightPlan) throws {
+    let quantized = try TinyModels.quantized(
+      TinyModels.network(), TinyModels.networkTensors, plan: plan)
+    let theirs = try TinyModels.run(quantized.qdq(), Self.image)
+    let ours = Self.simulate(quantized)
+    // Float sums of up to 36 products differ in their last bits.
+    for (a, b) in zip(theirs, ours) { #expect(abs(a - b) < 2e-5, "\(theirs) \(ours)") }
+    // And quantizing does change the result, so that the comparison means something.
+    let float = try TinyModels.run(TinyModels.network(), Self.image)
+    #expect(zip(float, ours).contains { abs($0 - $1) > 1e-3 })
+    for (a, b) in zip(float, ours) { #expect(abs(a - b) < 0.3, "\(float) \(ours)") }
+  }
+
+  @Test("it computes the values of an independent computation")
+  func golden() throws {
+    let quantized = try TinyModels.quantized(TinyModels.network(), TinyModels.networkTensors)
+    let result = try TinyModels.run(quantized.qdq(), Self.image)
+    // From Golden/tiny_network.py: numpy alone, int64 sums.
+    let expected: [Float] = [
+      0.6988189, 2.1746063, 1.6188977, 1.0633858, 0.507874,
+    ]
+    #expect(result.count == expected.count)
+    for (a, b) in zip(result, expected) { #expect(abs(a - b) < 2e-5) }
+  }
+
+  @Test("a MatMul with its Add is exact where float arithmetic is")
+  func matMul() throws {
+    let model = TinyModels.matMul(
+      weight: [127, -64, 3, 5, 127, -1], shape: [3, 2], bias: [0.5, -1.25])
+    let quantized = try TinyModels.quantized(
+      model, ["x": TinyModels.tensor(scale: 0.25, zeroPoint: 5)])
+    let x = Tensor(floats: [0.125, -3.5, 100], shape: [1, 3])
+    // Codes less zero point: 0.125/0.25 = 0.5 → 0; −14; 127 − 5 = 122. Step 0.25.
+    // y0 = (−14·3 + 122·127)·0.25 + 0.5 = 3863.5; y1 = (−14·5 − 122)·0.25 − 1.25 = −49.25.
+    #expect(try TinyModels.run(quantized.qdq(), x) == [3863.5, -49.25])
+  }
+
+  @Test("a layer kept FP16 computes what the float model computes")
+  func fp16() throws {
+    let model = TinyModels.network()
+    let scales = try TinyModels.scales(of: model, TinyModels.networkTensors)
+    let config = try CalibrationConfig.make(
+      model: model, scales: scales, sensitivity: nil, overrides: PrecisionOptions(keepFP16: ["*"]))
+    let mixed = try QuantizeGraph.qdq(model, config: config, scales: scales)
+    #expect(try TinyModels.run(mixed, Self.image) == TinyModels.run(model, Self.image))
+  }
+
+  @Test("biases at the edge of INT32 come out right")
+  func largeBias() throws {
+    let model = TinyModels.pointwise(weight: [127, 1, 127e-3, 1e-3], bias: [1, 1000])
+    let quantized = try TinyModels.quantized(
+      model, ["x": TinyModels.tensor(scale: 1e-4, zeroPoint: 0)])
+    let y = try TinyModels.run(
+      quantized.qdq(), Tensor(floats: [0.01, -0.01], shape: [1, 2, 1, 1]))
+    // 0.01·127 − 0.01·1 + 1.
+    #expect(abs(y[0] - 2.26) < 1e-4)
+    #expect(abs(y[1] - 1000) < 2e-3)
+  }
+
+  @Test("a grouped ConvTranspose runs and follows the float model")
+  func deconvolution() throws {
+    let graph = Graph(
+      name: "up",
+      nodes: [
+        Node(
+          "ConvTranspose", name: "up", inputs: ["x", "w", "b"], outputs: ["y"],
+          attributes: [Attribute("group", .int(2)), Attribute("strides", .ints([2, 2]))])
+      ],
+      initializers: [
+        TinyModels.constant("w", [4, 3, 2, 2], seed: 1), TinyModels.constant("b", [6], seed: 2),
+      ],
+      inputs: [ValueInfo("x", .float32, shape: [1, 4, 3, 3])],
+      outputs: [ValueInfo("y", .float32, shape: [1, 6, 6, 6])])
+    let model = Model(graph: graph, opset: 13)
+    let quantized = try TinyModels.quantized(
+      model, ["x": TinyModels.tensor(scale: 1 / 64, zeroPoint: -10)])
+    let x = Tensor(floats: TinyModels.numbers(36, seed: 3), shape: [1, 4, 3, 3])
+    let (a, b) = try (TinyModels.run(quantized.qdq(), x), TinyModels.run(model, x))
+    #expect(a != b)
+    // Two products a sum, each off by at most half a step of either factor.
+    let limit: Float = 2 * (0.5 / 64 + 0.5 / 127) + 1e-4
+    for (a, b) in zip(a, b) { #expect(abs(a - b) < limit) }
+  }
+
+  @Test("two quantizers of one tensor run side by side")
+  func disagreement() throws {
+    let model = try QDQModelTests.qdq(
+      """
+      conv1:Convolution:SCALAR:0.015625:3:3
+      dw:Convolution:SCALAR:0.5:0:0
+      twin:Convolution:SCALAR:0.03:-128:-128
+      """, model: QDQModelTests.twins())
+    #expect(try TinyModels.run(model, Self.image).count == 5)
+  }
+}
