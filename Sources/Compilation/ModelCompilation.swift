@@ -3,7 +3,7 @@
 
 internal import Artifacts
 public import Diagnostics
-public import ONNXModel
+internal import ONNXModel
 
 /// What the compile stage is asked for.
 public struct CompilationRequest: Sendable {

@@ -3,6 +3,7 @@
 
 import Compilation
 import Diagnostics
+import ONNXModel
 import TestSupport
 import Testing
 
