@@ -29,10 +29,13 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 // Golden files are read from the source tree, never bundled.
 let goldenFolders: [String: [String]] = [
-  "CompilationTests": ["Golden"],
   "DatasetsTests": ["Golden"],
   "QuantizationTests": ["Golden"],
 ]
+
+// Compiled into the binary, so that one file installs. `Sources/Pipeline/BuildRules` is a link to the
+// folder that users read.
+let ruleFiles = ["quench", "observe", "calibrate", "quantize", "compile", "evaluate", "bundle"]
 
 let package = Package(
   name: "quench",
@@ -73,7 +76,9 @@ let package = Package(
     module("Reporting", ["Measurement"]),
 
     // Where the two sides meet: file names and command lines.
-    module("Pipeline", ["BuildEngine", yams]),
+    .target(
+      name: "Pipeline", dependencies: ["BuildEngine", yams],
+      resources: ruleFiles.map { .embedInCode("BuildRules/\($0).ninja") }, swiftSettings: language),
     module(
       "QuenchCLI",
       ["Pipeline", "FileWatching", "Bundling", "Reporting", "Measurement", argumentParser]),
@@ -97,7 +102,7 @@ let package = Package(
     tests("MeasurementTests", ["Measurement"]),
     tests("PipelineTests", ["Pipeline"]),
     tests("ArchitectureTests", []),
-    tests("EndToEndTests", ["Artifacts"]),
+    tests("EndToEndTests", ["Artifacts", "ONNXModel", "Tensors", "quench"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -68,6 +68,16 @@ public struct Initializer: Sendable {
     }
   }
 
+  /// The file beside the model that holds the elements; nil when they are in the model, or when
+  /// that file is missing or refused.
+  var externalFile: String? {
+    guard case .message(let message, let directory?) = content, message.isExternal,
+      (try? ExternalData(of: message, in: directory).locate()) != nil,
+      let location = message.externalData.first(where: { $0.key == "location" })?.value
+    else { return nil }
+    return directory.isEmpty || directory == "." ? location : "\(directory)/\(location)"
+  }
+
   /// Checks length, type and external place without reading the elements.
   func check() throws(QuenchError) {
     guard case .message(let message, let directory) = content else { return }

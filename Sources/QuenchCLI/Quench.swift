@@ -1,7 +1,73 @@
 // SPDX-License-Identifier: Apache-2.0
+// QuenchCLI: the command line. The only module that prints, colours or exits.
+
+internal import ArgumentParser
+internal import Diagnostics
+internal import Glibc
 
 /// The command line.
 public enum Quench {
-  /// Runs the process's arguments.
-  public static func main() {}
+  /// The version that `quench --version` shows.
+  static let version = "0.1.0"
+
+  /// Runs the process's arguments and exits.
+  public static func main() {
+    // A closed pipe (`quench status | head`) is no crash: writes fail and are dropped.
+    signal(SIGPIPE, SIG_IGN)
+    do {
+      var command = try RootCommand.parseAsRoot()
+      try command.run()
+    } catch let error as QuenchError {
+      report(error)
+      exit(error.kind.exitCode)
+    } catch {
+      RootCommand.exit(withError: error)
+    }
+  }
+
+  /// Prints an error as a person reads it.
+  static func report(_ error: QuenchError, verbose: Bool = false) {
+    var text = "quench: " + Style.error.red("error:") + " \(error)"
+    if verbose || Style.environment("QUENCH_VERBOSE") != nil, let cause = error.cause {
+      text += "\n  because  \(cause)"
+    }
+    Terminal.note(text)
+  }
+}
+
+struct RootCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "quench",
+    abstract: "Make for INT8: from an ONNX model and images to a verified bundle.",
+    discussion: """
+      Without a verb, quench builds what quench.yaml says, and only what is stale of it.
+
+      Exit codes: 0 done or nothing to do, 1 a stage failed, 2 a check said no, 64 usage, \
+      65 malformed file, 66 missing file, 69 ONNX Runtime, atc or a device not found, 70 bug, \
+      130 interrupted.
+      """,
+    version: Quench.version,
+    groupedSubcommands: [
+      CommandGroup(
+        name: "Build",
+        subcommands: [
+          BuildCommand.self, InitCommand.self, WatchCommand.self, StatusCommand.self,
+          WhyCommand.self, GraphCommand.self, CleanCommand.self, ExportCommand.self,
+          DoctorCommand.self,
+        ]),
+      CommandGroup(
+        name: "Artefacts",
+        subcommands: [
+          InspectCommand.self, BundleCommand.self, VerifyCommand.self, UnpackCommand.self,
+        ]),
+      CommandGroup(
+        name: "Stages (run by the build; each can be run by hand)",
+        subcommands: [
+          GenerateCommand.self, FoldCommand.self, ObserveCommand.self, MergeCommand.self,
+          CalibrateCommand.self, AssessCommand.self, CoverageCommand.self, ConfigCommand.self,
+          QuantizeCommand.self, CompileCommand.self, EvaluateCommand.self, GateCommand.self,
+          ReportCommand.self, PackCommand.self,
+        ]),
+    ],
+    defaultSubcommand: BuildCommand.self)
 }

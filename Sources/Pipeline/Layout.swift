@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pipeline: where things lie in a user's project. All paths are relative to its root.
+
+/// The files of a project, and of one model in it.
+public struct Layout: Sendable {
+  /// What to build.
+  public static let recipe = "quench.yaml"
+  /// Everything that quench keeps for itself.
+  public static let state = ".quench"
+  /// The generated manifest.
+  public static let manifest = ".quench/build.ninja"
+  /// A user's own rules, used in place of ours where present.
+  public static let ownRules = "BuildRules"
+  /// Our rules, unpacked.
+  public static let unpackedRules = ".quench/rules"
+
+  let artefacts: String
+  let settings: String
+  let shards: String
+  let observations: String
+  let name: String
+
+  /// The layout of one model.
+  public init(out: String, model: String) {
+    name = model
+    artefacts = "\(out)/\(model)"
+    settings = "\(Layout.state)/settings/\(model)"
+    shards = "\(Layout.state)/shards/\(model)"
+    observations = "\(Layout.state)/observations/\(model)"
+  }
+
+  /// The folded network.
+  public var folded: String { "\(artefacts)/folded.onnx" }
+  var tensors: String { "\(artefacts)/tensors.json" }
+  var merged: String { "\(artefacts)/observations.qobs" }
+  /// Scales by tensor.
+  public var scales: String { "\(artefacts)/scales.json" }
+  /// Error by layer.
+  public var sensitivity: String { "\(artefacts)/sensitivity.json" }
+  /// What the ranges clip on other images.
+  public var coverage: String { "\(artefacts)/coverage.json" }
+  /// Which layer runs how; may be edited.
+  public var config: String { "\(artefacts)/calibration.cfg" }
+  var record: String { "\(artefacts)/record.txt" }
+  var qdq: String { "\(artefacts)/model.qdq.onnx" }
+  var deploy: String { "\(artefacts)/model.deploy.onnx" }
+  /// The compiled network.
+  public var om: String { "\(artefacts)/\(name).om" }
+  /// FP32 beside INT8.
+  public var evaluation: String { "\(artefacts)/evaluation.json" }
+  var gate: String { "\(artefacts)/gate.stamp" }
+  /// The page for people.
+  public var report: String { "\(artefacts)/report.html" }
+
+  var preprocess: String { "\(settings)/preprocess.json" }
+  var precision: String { "\(settings)/precision.json" }
+  var assessSamples: String { "\(settings)/assess.samples" }
+  var coverageSamples: String { "\(settings)/coverage.samples" }
+  var evaluationSamples: String { "\(settings)/evaluation.samples" }
+
+  func shard(_ number: Int) -> String { "\(shards)/\(Shards.fileName(number)).samples" }
+  func observed(_ number: Int) -> String { "\(observations)/\(Shards.fileName(number)).qobs" }
+
+  static func bundle(_ name: String, out: String) -> String { "\(out)/\(name).tar.zst" }
+  static func bundleSettings(_ name: String) -> String { "\(state)/settings/\(name).bundle.json" }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pipeline: which stage reads and writes what, as build statements. The rules are in BuildRules.
+
+internal import Diagnostics
+
+/// The samples of one model, cut and listed.
+struct ModelSamples {
+  var shards: Shards
+  var calibration: SampleListing
+  var assess: SampleListing
+  var evaluation: SampleListing
+  var coverage: SampleListing?
+}
+
+/// The manifest under construction.
+struct RecipeEdges {
+  private var manifest = ManifestText()
+  private var defaults: [String] = []
+  private let out: String
+
+  var text: String { manifest.text }
+
+  init(recipe: Recipe, rules: String) {
+    out = recipe.out
+    manifest.comment("Written by quench from quench.yaml: changes here are lost.")
+    manifest.line("ninja_required_version = 1.8")
+    manifest.variable("rules", rules)
+    for (verb, version) in StageVersion.all.sorted(by: { $0.key < $1.key }) {
+      manifest.variable("\(verb)_stage", "\(version)")
+    }
+    manifest.line("include $rules/quench.ninja")
+    manifest.blank()
+    manifest.line("rule generate")
+    manifest.line("  command = quench generate")
+    manifest.line("  depfile = $out.d")
+    manifest.line("  generator = 1")
+    manifest.line("  description = read quench.yaml")
+    manifest.blank()
+    let files = RuleFiles.all.map { "\(rules)/\($0.name)" }
+    // The rules are the user's or unpacked by the generator itself; only the user's are inputs.
+    let inputs = [Layout.recipe] + (rules == Layout.ownRules ? files : [])
+    manifest.line(
+      "build \(Layout.manifest): generate \(inputs.joined(separator: " "))")
+    manifest.blank()
+  }
+
+  mutating func add(
+    _ model: ModelRecipe, _ files: Layout, _ samples: ModelSamples, runtime: [String],
+    compiler: [String]
+  ) throws(QuenchError) {
+    manifest.comment("Model \(model.name)")
+    try observing(model, files, samples, runtime)
+    try calibrating(model, files, samples, runtime)
+    try producing(model, files, compiler)
+    try judging(model, files, samples, runtime)
+    manifest.blank()
+  }
+
+  mutating func add(_ bundle: BundleRecipe, _ settings: BundleSettings) throws(QuenchError) {
+    let archive = Layout.bundle(bundle.name, out: out)
+    var inputs: [String] = []
+    for model in settings.models {
+      let files = Layout(out: out, model: model.name)
+      inputs += model.files.values.sorted() + model.inputs + [files.gate]
+    }
+    try manifest.build(
+      [archive], rule: "pack", inputs: [Layout.bundleSettings(bundle.name)],
+      implicit: inputs + bundle.include, variables: [("label", bundle.name)])
+    defaults.append(archive)
+  }
+
+  mutating func finish() throws(QuenchError) {
+    var words: [String] = []
+    for path in defaults { words.append(try ManifestText.path(path)) }
+    manifest.line("default \(words.joined(separator: " "))")
+  }
+}
+
+// MARK: - The stages of one model
+
+extension RecipeEdges {
+  private mutating func observing(
+    _ model: ModelRecipe, _ files: Layout, _ samples: ModelSamples, _ runtime: [String]
+  ) throws(QuenchError) {
+    let shapes = model.inputs.map { input in
+      "--input "
+        + ManifestText.shellWord(
+          "\(input.name)=\(input.shape.map(String.init).joined(separator: "x"))")
+    }
+    try manifest.build(
+      [files.folded], implicitOutputs: [files.tensors], rule: "fold", inputs: [model.model],
+      variables: [
+        ("input_shapes", shapes.joined(separator: " ")), ("tensors", files.tensors),
+        ("label", model.name),
+      ])
+    let fileOfLine = Dictionary(
+      samples.calibration.entries.map { ($0.line, $0.file) },
+      uniquingKeysWith: { first, _ in first })
+    for number in samples.shards.samples.keys.sorted() {
+      let lines = samples.shards.samples[number] ?? []
+      try manifest.build(
+        [files.observed(number)], rule: "observe",
+        inputs: unique(lines.compactMap { fileOfLine[$0] }),
+        implicit: [files.folded, files.tensors, files.preprocess, files.shard(number)] + runtime,
+        variables: [
+          ("network", files.folded), ("tensors", files.tensors),
+          ("preprocess", files.preprocess), ("samples", files.shard(number)),
+          ("on_corrupt", model.onCorrupt.rawValue), ("progress", "1"),
+          ("label", "\(model.name), shard \(number), \(lines.count) images"),
+        ])
+    }
+    try manifest.build(
+      [files.merged], rule: "merge",
+      inputs: samples.shards.samples.keys.sorted().map(files.observed),
+      variables: [("label", model.name)])
+  }
+
+  private mutating func calibrating(
+    _ model: ModelRecipe, _ files: Layout, _ samples: ModelSamples, _ runtime: [String]
+  ) throws(QuenchError) {
+    let calibrate = model.calibrate
+    try manifest.build(
+      [files.scales], rule: "calibrate", inputs: [files.merged], implicit: [files.folded],
+      variables: [
+        ("network", files.folded), ("method", calibrate.method),
+        ("percentile", calibrate.percentile), ("activations", calibrate.activations),
+        ("weights", calibrate.weights), ("label", model.name),
+      ])
+    try manifest.build(
+      [files.sensitivity], rule: "assess", inputs: samples.assess.files,
+      implicit: [files.folded, files.scales, files.preprocess, files.assessSamples] + runtime,
+      variables: [
+        ("network", files.folded), ("scales", files.scales), ("preprocess", files.preprocess),
+        ("samples", files.assessSamples), ("threshold", "\(model.precision.sensitivity)"),
+        ("on_corrupt", model.onCorrupt.rawValue), ("progress", "1"), ("label", model.name),
+      ])
+    if let coverage = samples.coverage {
+      try manifest.build(
+        [files.coverage], rule: "coverage", inputs: coverage.files,
+        implicit: [files.folded, files.scales, files.preprocess, files.coverageSamples] + runtime,
+        variables: [
+          ("network", files.folded), ("scales", files.scales), ("preprocess", files.preprocess),
+          ("samples", files.coverageSamples), ("on_corrupt", model.onCorrupt.rawValue),
+          ("progress", "1"), ("label", model.name),
+        ])
+      defaults.append(files.coverage)
+    }
+    try manifest.build(
+      [files.config], rule: "config",
+      inputs: [files.folded, files.scales, files.sensitivity, files.precision],
+      variables: [
+        ("network", files.folded), ("scales", files.scales), ("sensitivity", files.sensitivity),
+        ("precision", files.precision), ("keep_edits", "1"),
+        ("label", model.name),
+      ])
+  }
+
+  private mutating func producing(
+    _ model: ModelRecipe, _ files: Layout, _ compiler: [String]
+  ) throws(QuenchError) {
+    try manifest.build(
+      [files.qdq], implicitOutputs: [files.deploy, files.record], rule: "quantize",
+      inputs: [files.folded, files.config, files.scales],
+      variables: [
+        ("network", files.folded), ("config", files.config), ("scales", files.scales),
+        ("deploy", files.deploy), ("record", files.record), ("label", model.name),
+      ])
+    try manifest.build(
+      [files.om], rule: "compile", inputs: [files.qdq, files.deploy, files.config, files.folded],
+      implicit: compiler,
+      variables: [
+        ("network", files.folded),
+        ("qdq", files.qdq), ("deploy", files.deploy), ("config", files.config),
+        ("soc", ManifestText.shellWord(model.target.soc)), ("compiler", model.target.compiler),
+        ("profile", model.target.profile), ("label", model.name),
+      ])
+  }
+
+  private mutating func judging(
+    _ model: ModelRecipe, _ files: Layout, _ samples: ModelSamples, _ runtime: [String]
+  ) throws(QuenchError) {
+    try manifest.build(
+      [files.evaluation], rule: "evaluate", inputs: samples.evaluation.files,
+      implicit: [
+        model.model, files.om, files.qdq, files.config, files.preprocess, files.evaluationSamples,
+      ] + runtime,
+      variables: [
+        ("reference", model.model), ("candidate", files.om), ("qdq", files.qdq),
+        ("config", files.config), ("preprocess", files.preprocess),
+        ("samples", files.evaluationSamples), ("metric", model.evaluate.metric),
+        ("on_corrupt", model.onCorrupt.rawValue), ("progress", "1"), ("label", model.name),
+      ])
+    try manifest.build(
+      [files.gate], rule: "gate", inputs: [files.evaluation],
+      variables: [
+        ("limit", model.evaluate.maxDrop.map { "--max-drop \($0)" } ?? ""), ("label", model.name),
+      ])
+    var pages = [files.evaluation, files.scales, files.sensitivity, files.config]
+    if samples.coverage != nil { pages.append(files.coverage) }
+    try manifest.build(
+      [files.report], rule: "report", inputs: pages, variables: [("label", model.name)])
+    defaults += [files.gate, files.report]
+  }
+
+  private func unique(_ paths: [String]) -> [String] {
+    var seen: Set<String> = []
+    return paths.filter { seen.insert($0).inserted }
+  }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pipeline: the settings files that stages read, as the generator writes them.
+
+/// What `quench config` needs beyond scales and sensitivity.
+struct PrecisionSettings: Encodable {
+  var keepFP16: [String]
+  var maxFP16Share: Double
+  var overrides: SettingsValue
+  var soc: String
+
+  init(_ model: ModelRecipe) {
+    keepFP16 = model.precision.keepFP16
+    maxFP16Share = model.precision.maxFP16Share
+    overrides = model.precision.overrides
+    soc = model.target.soc
+  }
+}
+
+/// What `quench pack` packs.
+struct BundleSettings: Encodable {
+  struct Model: Encodable {
+    var name: String
+    var soc: String
+    var method: String
+    /// Path by role.
+    var files: [String: String]
+    /// Files whose digests go into the manifest beside those of the packed files.
+    var inputs: [String]
+  }
+
+  var name: String
+  var layout: String
+  var allowHostModels: Bool
+  var models: [Model]
+  var include: [String]
+
+  init(_ bundle: BundleRecipe, _ recipe: Recipe) {
+    name = bundle.name
+    layout = bundle.layout
+    allowHostModels = bundle.allowHostModels
+    include = bundle.include
+    models = recipe.models.filter { bundle.models.contains($0.name) }.map { model in
+      let layout = Layout(out: recipe.out, model: model.name)
+      return Model(
+        name: model.name, soc: model.target.soc, method: model.calibrate.method,
+        files: [
+          "om": layout.om, "config": layout.config, "scales": layout.scales,
+          "evaluation": layout.evaluation,
+        ],
+        inputs: [model.model, layout.preprocess, layout.merged])
+    }
+  }
+}

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// QuenchCLI: `quench evaluate`.
+
+internal import ArgumentParser
+internal import Artifacts
+internal import Measurement
+
+struct EvaluateCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "evaluate", abstract: "Compare the quantized network with the FP32 one.")
+
+  @OptionGroup var stage: StageOptions
+  @Option(help: "The FP32 model.") var model: String
+  @Option(help: "The OM file or QDQ model to judge.") var candidate: String
+  @Option(help: "The QDQ model that stands in for an OM file which only a device can run.")
+  var qdq: String?
+  @Option(help: "calibration.cfg, for the counts of layers.") var config: String?
+  @OptionGroup var data: SampleOptions
+  @Option(help: "top1 or top5.") var metric: String = "top1"
+  @Option(name: .shortAndLong, help: "The figures.") var output: String
+
+  func run() throws {
+    try stage.check("evaluate")
+    let report = try Evaluation.evaluate(
+      reference: model, candidate: candidate, standIn: qdq, config: config,
+      samples: try data.list(), preprocessing: try data.steps(), metric: metric,
+      policy: data.onCorrupt, threads: data.threads, progress: StageProgress.report)
+    try ArtifactJSON.write(report, to: output)
+  }
+}

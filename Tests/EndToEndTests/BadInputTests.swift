@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// One thing wrong at a time: the message, the exit code, and that nothing is lost.
+
+import Foundation
+import ONNXModel
+import Tensors
+import TestSupport
+import Testing
+
+@Suite(
+  "Bad input is told what, where and what to do",
+  .enabled(if: Project.hasBinary, "the binary quench is not built"))
+struct BadInputTests {
+  @Test("the wrong name of a chip is refused before anything runs")
+  func soc() throws {
+    let project = try Project()
+    project.space.write("quench.yaml", Project.recipe.replacing("Ascend310P3", with: "Ascend310P"))
+    let run = try project.quench("build")
+    #expect(run.status == 64 || run.status == 65, "\(run.errors)")
+    #expect(run.errors.contains("Ascend310P3"), "\(run.errors)")
+    #expect(!FileManager.default.fileExists(atPath: project.space.path("build")))
+  }
+
+  @Test("an empty calibration folder is named")
+  func emptyFolder() throws {
+    let project = try Project(calibration: 0)
+    try FileManager.default.createDirectory(
+      atPath: project.space.path("images/calibration"), withIntermediateDirectories: true)
+    let run = try project.quench("build")
+    #expect(run.status == 65, "\(run.errors)")
+    #expect(run.errors.contains("images/calibration"), "\(run.errors)")
+  }
+
+  @Test(
+    "a truncated JPEG names its file and leaves earlier artefacts alone",
+    .enabled(if: Project.hasRuntime, "ONNX Runtime is not here: bash Tests/setup.sh"))
+  func truncatedJPEG() throws {
+    let project = try Project()
+    #expect(try project.quench("build").status == 0)
+    let bundle = project.space.read("build/release.tar.zst")
+    project.space.write("images/calibration/bad.jpg", [0xFF, 0xD8, 0xFF, 0xE0, 0, 16, 0x4A, 0x46])
+    let run = try project.quench("build")
+    #expect(run.status == 65, "\(run.errors)")
+    #expect((run.output + run.errors).contains("images/calibration/bad.jpg"), "\(run.errors)")
+    #expect(project.space.read("build/release.tar.zst") == bundle)
+    // The policy `skip` leaves it out, and says so.
+    project.space.write(
+      "quench.yaml", Project.recipe.replacing("    data:", with: "    data:\n      onCorrupt: skip")
+    )
+    let skipped = try project.quench("build")
+    #expect(skipped.status == 0, "\(skipped.errors)")
+    #expect((skipped.output + skipped.errors).contains("bad.jpg"), "\(skipped.output)")
+  }
+
+  @Test("without ONNX Runtime the stage fails with 69 and says what to do")
+  func noRuntime() throws {
+    let project = try Project()
+    let run = try project.quench(
+      "build", environment: ["QUENCH_ONNXRUNTIME": "/nonexistent/libonnxruntime.so"])
+    #expect(run.status == 69, "\(run.errors)")
+    #expect((run.output + run.errors).contains("QUENCH_ONNXRUNTIME"), "\(run.errors)")
+  }
+
+  @Test("a directory where a file should be")
+  func directoryForFile() throws {
+    let project = try Project()
+    try FileManager.default.removeItem(atPath: project.space.path("tiny.onnx"))
+    try FileManager.default.createDirectory(
+      atPath: project.space.path("tiny.onnx"), withIntermediateDirectories: true)
+    let run = try project.quench("build")
+    #expect(run.status == 66 || run.status == 65, "\(run.errors)")
+    #expect((run.output + run.errors).contains("tiny.onnx"), "\(run.errors)")
+    #expect((run.output + run.errors).contains("directory"), "\(run.errors)")
+  }
+
+  @Test("a missing model names it")
+  func missingModel() throws {
+    let project = try Project()
+    try FileManager.default.removeItem(atPath: project.space.path("tiny.onnx"))
+    let run = try project.quench("build")
+    #expect(run.status == 66, "\(run.errors)")
+    #expect(run.errors.contains("tiny.onnx"), "\(run.errors)")
+  }
+
+  @Test(
+    "a NaN names tensor and sample",
+    .enabled(if: Project.hasRuntime, "ONNX Runtime is not here: bash Tests/setup.sh"))
+  func notANumber() throws {
+    let project = try Project()
+    var model = try Project.network()
+    model.graph.setInitializer(
+      Initializer("b1", Tensor(floats: [.nan, 0, 0, 0], shape: [4])))
+    try project.space.write("tiny.onnx", model.encode())
+    let run = try project.quench("build")
+    #expect(run.status == 65, "\(run.errors)")
+    #expect((run.output + run.errors).contains("NaN"), "\(run.errors)")
+    #expect((run.output + run.errors).contains("images/calibration/"), "\(run.errors)")
+  }
+
+  @Test("a model with an operator that nothing knows is named with its node")
+  func unknownOperator() throws {
+    let project = try Project()
+    var model = try Project.network()
+    model.graph.nodes[1] = Node("Frobnicate", name: "relu", inputs: ["c"], outputs: ["r"])
+    try project.space.write("tiny.onnx", model.encode())
+    let run = try project.quench("build")
+    #expect(run.status == 65 || run.status == 1, "\(run.errors)")
+    #expect((run.output + run.errors).contains("Frobnicate"), "\(run.errors)")
+  }
+
+  @Test("a misspelt key has its line and the nearest name")
+  func misspeltKey() throws {
+    let project = try Project()
+    project.space.write("quench.yaml", Project.recipe.replacing("preprocess:", with: "preproces:"))
+    let run = try project.quench("build")
+    #expect(run.status == 65)
+    #expect(run.errors.contains("quench.yaml:8"), "\(run.errors)")
+    #expect(run.errors.contains("did you mean \"preprocess\""), "\(run.errors)")
+  }
+
+  @Test("a missing quench.yaml says how to get one")
+  func noRecipe() throws {
+    let project = try Project()
+    try FileManager.default.removeItem(atPath: project.space.path("quench.yaml"))
+    let run = try project.quench("build")
+    #expect(run.status == 66, "\(run.errors)")
+    #expect(run.errors.contains("quench init"), "\(run.errors)")
+  }
+
+  @Test(
+    "a drop over the limit fails with 2, and the figures are written all the same",
+    .enabled(if: Project.hasRuntime, "ONNX Runtime is not here: bash Tests/setup.sh"))
+  func gate() throws {
+    let project = try Project(calibration: 8, evaluation: 30)
+    // One calibration image that is black: ranges of zero, so INT8 is ruined on purpose.
+    try FileManager.default.removeItem(atPath: project.space.path("images/calibration"))
+    project.space.write(
+      "images/calibration/black.png",
+      PNG.encode(width: 8, height: 8, channels: 1, pixels: [UInt8](repeating: 0, count: 64)))
+    project.space.write(
+      "quench.yaml",
+      Project.recipe.replacing(
+        "target: {soc",
+        with: "precision: {maxFP16Share: 0}\n    evaluate: {maxDrop: 0}\n    target: {soc"))
+    let run = try project.quench("build")
+    let figures = project.space.text("build/tiny/evaluation.json") ?? ""
+    let drop = try #require(figures.firstMatch(of: /"drop" : (-?[0-9.]+)/).flatMap { Double($0.1) })
+    // Noise for images: whether INT8 does worse is chance, but gate and figures must agree.
+    #expect(run.status == (drop > 0 ? 2 : 0), "\(run.errors)\(figures)")
+  }
+}
