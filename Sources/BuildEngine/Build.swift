@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: manifest language, graph, digests, trace log, staleness, scheduler, processes.
+
+internal import CSystem
+public import Diagnostics
+internal import Glibc
+
+/// A build of one manifest in one directory.
+///
+/// Use from one thread at a time; only `interrupt` may be called from another.
+public final class Build {
+  let options: BuildOptions
+  let files: FileSystem
+  let paths = PathTable(capacity: 4096)
+  var graph: Graph
+  var logPath: String
+  var lockPath: String
+  /// A pipe: a byte wakes the runner, which takes it for a signal.
+  private let wake: (read: Int32, write: Int32)
+
+  /// Reads the manifest. The log is read when it is needed.
+  ///
+  /// - Throws: `.noInput` when directory or manifest are missing; `.data` with line and column when
+  ///   the manifest is malformed.
+  public init(_ options: BuildOptions) throws(QuenchError) {
+    self.options = options
+    files = try FileSystem(options.directory)
+    graph = try Parser.parse(options.manifest, files: files, paths: paths)
+    (logPath, lockPath) = Build.statePaths(options, graph)
+    var ends: (Int32, Int32) = (-1, -1)
+    let failure = withUnsafeMutablePointer(to: &ends) {
+      $0.withMemoryRebound(to: Int32.self, capacity: 2) { cs_pipe($0) }
+    }
+    guard failure == 0 else {
+      throw QuenchError(.work, "cannot make a pipe: \(reason(failure))")
+    }
+    _ = fcntl(ends.0, F_SETFL, O_NONBLOCK)
+    wake = (ends.0, ends.1)
+  }
+
+  deinit {
+    close(wake.read)
+    close(wake.write)
+  }
+
+  /// Ends a running build as the signal would. May be called from any thread.
+  public func interrupt(signal: Int32 = 2) {
+    var byte = UInt8(truncatingIfNeeded: signal)
+    _ = write(wake.write, &byte, 1)
+  }
+
+  /// The targets that are built when none are named.
+  public var defaultTargets: [String] { defaultNodes().map { paths.string($0) } }
+
+  private static func statePaths(_ options: BuildOptions, _ graph: Graph) -> (String, String) {
+    let name = graph.variables.names.intern("builddir")
+    guard let value = graph.variables.value(name, in: 0), value.count > 0 else {
+      return (options.logPath, options.lockPath)
+    }
+    let folder = graph.text(value)
+    return (folder + "/" + options.logPath, folder + "/" + options.lockPath)
+  }
+
+  func defaultNodes() -> [Int32] { graph.defaults.isEmpty ? graph.roots() : graph.defaults }
+
+  /// Builds targets, or the default ones.
+  ///
+  /// Takes the lock, brings the manifest up to date first when an edge makes it, and reads it
+  /// again when that edge ran.
+  /// - Returns: what came of it; failing commands are in there, not thrown.
+  /// - Throws: what kept the build from being done at all.
+  public func run(targets: [String] = [], events: (BuildEvent) -> Void) throws(QuenchError)
+    -> BuildSummary
+  {
+    var lock: BuildLock?
+    if !options.dryRun {
+      lock = try BuildLock(lockPath, files: files) { events(.waitingForLock(pid: $0)) }
+    }
+    try rereadIfChanged()
+    let log = TraceLog(logPath, files: files, paths: paths)
+    try log.load()
+    if !options.dryRun { try log.openForWriting() }
+    if log.isForeign {
+      events(.warning("the build log is of another version; everything is built anew"))
+    } else if log.cutBytes > 0 {
+      events(.warning("the build log was damaged; its last \(log.cutBytes) bytes were dropped"))
+    }
+    for warning in graph.warnings { events(.warning(warning)) }
+
+    let session = try Session(self, log: log, lock: lock, wake: wake.read)
+    try regenerate(session, events)
+    if !session.summary.interrupted, session.summary.failed.isEmpty {
+      try session.removeDead(events)
+      let nodes = try targets.isEmpty ? defaultNodes() : targets.map(node)
+      guard !nodes.isEmpty || graph.edgeCount == 0 else {
+        throw QuenchError(.data, "could not determine root nodes of build graph")
+      }
+      try session.build(nodes, events)
+    }
+    try log.flush()
+    if !options.dryRun, log.wantsCompaction { try log.compact() }
+    session.summary.bytesRead = session.states.bytesRead
+    withExtendedLifetime(lock) {}
+    return session.summary
+  }
+
+  /// Makes the manifest itself, as often as it takes.
+  private func regenerate(_ session: Session, _ events: (BuildEvent) -> Void) throws(QuenchError) {
+    for _ in 0..<100 {
+      let manifest = paths.intern(CanonicalPath.fold(options.manifest))
+      guard graph.producer(manifest) >= 0 else { return }
+      let before = session.summary.ran
+      try session.build([manifest], events)
+      if options.dryRun || session.summary.interrupted || !session.summary.failed.isEmpty { return }
+      session.summary.fresh = 0
+      guard session.summary.ran > before else { return }
+      graph = try Parser.parse(options.manifest, files: files, paths: paths)
+      session.restart()
+      events(.reloaded(manifest: options.manifest))
+    }
+    throw QuenchError(
+      .data, "manifest '\(options.manifest)' is still stale after 100 tries",
+      at: .file(options.manifest))
+  }
+
+  /// Reads the manifest again if somebody changed it since it was read.
+  private func rereadIfChanged() throws(QuenchError) {
+    for source in graph.sources where try files.identity(source.path) != source.identity {
+      graph = try Parser.parse(options.manifest, files: files, paths: paths)
+      (logPath, lockPath) = Build.statePaths(options, graph)
+      return
+    }
+  }
+
+  /// The node of a target that a user named; `file^` means the first output made from it.
+  func node(_ target: String) throws(QuenchError) -> Int32 {
+    let name = CanonicalPath.fold(target)
+    if let node = paths.find(name), graph.mentions(node) { return node }
+    if target.hasSuffix("^") {
+      let source = CanonicalPath.fold(String(target.dropLast()))
+      if let node = paths.find(source), graph.mentions(node) {
+        for edge in 0..<Int32(graph.edgeCount) where graph.prerequisites(edge).contains(node) {
+          return graph.firstOutput(edge)
+        }
+        throw QuenchError(.usage, "nothing is made from '\(source)'")
+      }
+    }
+    throw QuenchError(.usage, "unknown target '\(target)'\(graph.hint(name))")
+  }
+
+  func info(_ edge: Int32) throws(QuenchError) -> EdgeInfo {
+    let command = try graph.string(.command, of: edge)
+    var description = try options.verbose ? "" : graph.string(.description, of: edge)
+    if description.isEmpty { description = command }
+    return EdgeInfo(
+      index: Int(edge), output: paths.string(graph.firstOutput(edge)), description: description,
+      command: command, usesConsole: isConsole(edge))
+  }
+
+  func isConsole(_ edge: Int32) -> Bool { graph.poolOf[Int(edge)] == 0 }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: what each file holds now, read as seldom as possible.
+
+internal import CSystem
+internal import Diagnostics
+internal import Glibc
+
+/// The content of every file that a build looks at, as ids of the trace log.
+///
+/// A file is stat'ed once a build, and again around each command that reads or writes it. It is
+/// read only when its identity is not the one under which its content is known.
+final class FileStates {
+  let files: FileSystem
+  let paths: PathTable
+  let log: TraceLog
+  private(set) var graph: Graph
+
+  /// Content ids, -1 for files that were not looked at in this build.
+  private var contents: [Int32] = []
+  private var identities: [Identity] = []
+  private var isSettled: [Bool] = []
+  private var keepsText: [Bool] = []
+  /// When a file's content was first known and last seen to change, in events of this build.
+  private var knownAt: [Int32] = []
+  private var changedAt: [Int32] = []
+  /// Counts events; a command remembers the count at which it started.
+  private(set) var clock: Int32 = 1
+  /// Edges whose outputs would be made anew: set by dry runs and questions only.
+  private var pending: [Bool] = []
+  /// Bytes that were read to digest them, for the figures at the end.
+  private(set) var bytesRead = 0
+
+  init(files: FileSystem, paths: PathTable, log: TraceLog, graph: Graph) {
+    self.files = files
+    self.paths = paths
+    self.log = log
+    self.graph = graph
+  }
+
+  /// Takes a reloaded graph and forgets what was seen.
+  func restart(with graph: Graph) {
+    self.graph = graph
+    contents.removeAll(keepingCapacity: true)
+    identities.removeAll(keepingCapacity: true)
+    isSettled.removeAll(keepingCapacity: true)
+    keepsText.removeAll(keepingCapacity: true)
+    knownAt.removeAll(keepingCapacity: true)
+    changedAt.removeAll(keepingCapacity: true)
+    pending.removeAll(keepingCapacity: true)
+  }
+
+  func tick() -> Int32 {
+    clock += 1
+    return clock
+  }
+
+  private func grow(to node: Int) {
+    guard node >= contents.count else { return }
+    let more = max(paths.count, node + 1) * 5 / 4 + 16 - contents.count
+    contents.append(contentsOf: repeatElement(-1, count: more))
+    identities.append(contentsOf: repeatElement(Identity(), count: more))
+    isSettled.append(contentsOf: repeatElement(false, count: more))
+    keepsText.append(contentsOf: repeatElement(false, count: more))
+    knownAt.append(contentsOf: repeatElement(0, count: more))
+    changedAt.append(contentsOf: repeatElement(0, count: more))
+    pending.append(contentsOf: repeatElement(false, count: more))
+  }
+
+  /// The content of a file as first seen in this build.
+  @inline(__always)
+  func current(_ node: Int32) throws(QuenchError) -> Int32 {
+    if Int(node) < contents.count, contents[Int(node)] >= 0 { return contents[Int(node)] }
+    return try refresh(node)
+  }
+
+  /// Whether the file is there (an alias counts as there).
+  func exists(_ node: Int32) throws(QuenchError) -> Bool {
+    let content = try current(node)
+    return content == TraceLog.always || log.contentKind[Int(content)] != .missing
+  }
+
+  func identity(_ node: Int32) -> Identity? {
+    Int(node) < identities.count && contents[Int(node)] >= 0 && identities[Int(node)].inode != 0
+      ? identities[Int(node)] : nil
+  }
+
+  /// Whether the file has changed, or may have, since an event of this build.
+  func changed(_ node: Int32, since start: Int32) -> Bool {
+    Int(node) < changedAt.count && changedAt[Int(node)] > start
+  }
+
+  func isKnown(_ node: Int32, since start: Int32) -> Bool {
+    Int(node) < knownAt.count && knownAt[Int(node)] > 0 && knownAt[Int(node)] <= start
+  }
+
+  func setPending(_ node: Int32) {
+    grow(to: Int(node))
+    pending[Int(node)] = true
+  }
+
+  func isPending(_ node: Int32) -> Bool { Int(node) < pending.count && pending[Int(node)] }
+
+  /// Asks for the text of this file to be kept whenever it is read.
+  func keepText(_ node: Int32) {
+    grow(to: Int(node))
+    keepsText[Int(node)] = true
+  }
+
+  /// Looks at the file again. - Returns: its content now.
+  @discardableResult
+  func refresh(_ node: Int32) throws(QuenchError) -> Int32 {
+    grow(to: Int(node))
+    let edge = graph.producer(node)
+    if edge >= 0, graph.isPhony(edge), let content = try alias(node, edge) {
+      note(node, content, nil, settled: true)
+      return content
+    }
+    guard let identity = try files.identity(node, in: paths) else {
+      let content = log.content(node, .missing, Digest())
+      note(node, content, Identity(), settled: true)
+      return content
+    }
+    let old = contents[Int(node)]
+    if old >= 0, isSettled[Int(node)], identities[Int(node)] == identity { return old }
+    if let content = log.content(node, seenAs: identity),
+      !keepsText[Int(node)] || log.texts[content] != nil
+    {
+      note(node, content, identity, settled: true)
+      return content
+    }
+    return try digest(node, identity)
+  }
+
+  private func note(_ node: Int32, _ content: Int32, _ identity: Identity?, settled: Bool) {
+    let index = Int(node)
+    let isNew = contents[index] < 0
+    let touched = identity.map { $0.modified != identities[index].modified } ?? false
+    if isNew {
+      knownAt[index] = tick()
+    } else if contents[index] != content || touched {
+      changedAt[index] = tick()
+    }
+    contents[index] = content
+    if let identity { identities[index] = identity }
+    isSettled[index] = settled
+  }
+
+  private func digest(_ node: Int32, _ identity: Identity) throws(QuenchError) -> Int32 {
+    let path = paths.string(node)
+    let started = cs_now()
+    if identity.isDirectory {
+      let listing = try files.listing(path)
+      guard let digest = Digest.of({ update in listing.withUnsafeBytes { update($0) } }) else {
+        throw FileStates.noCrypto
+      }
+      let after = try files.identity(path) ?? Identity()
+      return record(
+        node, .directory, digest, after, settled: after == identity && after.isSettled(at: started))
+    }
+    guard identity.isRegular else {
+      // A device or pipe has no content to compare: its identity stands for it.
+      var bytes: [UInt8] = []
+      identity.append(to: &bytes)
+      guard let digest = Digest.of({ update in bytes.withUnsafeBytes { update($0) } }) else {
+        throw FileStates.noCrypto
+      }
+      return record(node, .file, digest, identity, settled: true)
+    }
+    let keeps = keepsText[Int(node)] && identity.size <= 256 << 10
+    var text: [UInt8] = []
+    var settled = false
+    var seen = identity
+    var found: Digest?
+    for _ in 0..<3 {
+      let started = cs_now()
+      text.removeAll()
+      var stable = false
+      found = try Digest.of { (update) throws(QuenchError) in
+        let (before, after) = try files.read(path) { bytes in
+          update(bytes)
+          bytesRead += bytes.count
+          if keeps { text.append(contentsOf: bytes) }
+        }
+        seen = after
+        stable = before == after
+        settled = stable && after.isSettled(at: started)
+      }
+      if stable { break }
+    }
+    guard let found else { throw FileStates.noCrypto }
+    let content = record(node, .file, found, seen, settled: settled)
+    if keeps { log.remember(content, text) }
+    return content
+  }
+
+  private func record(
+    _ node: Int32, _ kind: TraceLog.ContentKind, _ digest: Digest, _ identity: Identity,
+    settled: Bool
+  ) -> Int32 {
+    let content = log.content(node, kind, digest)
+    if settled { log.noteStat(node, identity, content) }
+    note(node, content, identity, settled: settled)
+    return content
+  }
+
+  /// What an alias stands for: a digest of its members. Nil when the alias is a file after all.
+  ///
+  /// Without members and without a file it always counts as changed (the Ninja manual, `phony`).
+  private func alias(_ node: Int32, _ edge: Int32) throws(QuenchError) -> Int32? {
+    let members = graph.inputs(edge)
+    if members.isEmpty {
+      if try files.identity(node, in: paths) != nil { return nil }
+      return graph.validations(edge).isEmpty ? TraceLog.always : log.content(node, .alias, Digest())
+    }
+    var bytes: [UInt8] = []
+    for member in members {
+      // An alias may be asked for again after its members were made.
+      let content = contents[Int(node)] >= 0 ? try refresh(member) : try current(member)
+      if content == TraceLog.always { return TraceLog.always }
+      paths.withBytes(member) { bytes.append(contentsOf: $0) }
+      bytes.append(0)
+      bytes.append(log.contentKind[Int(content)].rawValue)
+      log.contentDigest[Int(content)].append(to: &bytes)
+    }
+    guard let digest = Digest.of({ update in bytes.withUnsafeBytes { update($0) } }) else {
+      throw FileStates.noCrypto
+    }
+    return log.content(node, .alias, digest)
+  }
+
+  private static var noCrypto: QuenchError {
+    QuenchError(
+      .unavailable, "libcrypto.so.3 (OpenSSL 3) was not found", try: "apt-get install libssl3")
+  }
+}

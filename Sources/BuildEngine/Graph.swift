@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: files and edges as arrays of integers.
+
+internal import Diagnostics
+
+/// The build graph of one manifest with all that it includes.
+///
+/// Nodes are ids of the path table, edges count up in the order of the manifest. Edge `e` owns the
+/// run `bounds[e].start..<bounds[e].end` of `members`, cut into outputs, implicit outputs, inputs,
+/// implicit inputs, order-only inputs and validations, in this order.
+final class Graph {
+  struct Bounds {
+    var start: Int32
+    var outputs: Int32
+    var allOutputs: Int32
+    var inputs: Int32
+    var allInputs: Int32
+    var orderOnly: Int32
+    var end: Int32
+  }
+
+  struct Binding {
+    var name: Int32
+    var value: Text
+  }
+
+  /// Where an edge stands in the manifest, for messages.
+  struct Origin {
+    var file: Int32
+    var offset: Int32
+  }
+
+  /// A manifest file as it was read.
+  struct Source {
+    var path: String
+    var bytes: [UInt8]
+    var identity: Identity
+  }
+
+  struct Pool {
+    var name: Int32
+    /// 0 means unlimited.
+    var depth: Int
+  }
+
+  let paths: PathTable
+  var members: [Int32] = []
+  var bounds: [Bounds] = []
+  var ruleOf: [Int32] = []
+  var scopeOf: [Int32] = []
+  var origins: [Origin] = []
+  var bindings: [Binding] = []
+  /// `bindings[bindingStart[e]..<bindingStart[e + 1]]` belong to edge e.
+  var bindingStart: [Int32] = [0]
+  /// -1 is the unlimited pool.
+  var poolOf: [Int32] = []
+  var pools: [Pool] = []
+  var defaults: [Int32] = []
+  var sources: [Source] = []
+  var variables = Variables()
+
+  /// The edge that makes a node, by node; -1 for sources. Grows with the paths that are named.
+  private(set) var producers: [Int32] = []
+  private(set) var isMentioned: [Bool] = []
+  var warnings: [String] = []
+
+  init(paths: PathTable) { self.paths = paths }
+
+  var edgeCount: Int { bounds.count }
+
+  @inline(__always)
+  func producer(_ node: Int32) -> Int32 {
+    Int(node) < producers.count ? producers[Int(node)] : -1
+  }
+
+  /// Whether the manifest names this path as an input or an output.
+  func mentions(_ node: Int32) -> Bool {
+    Int(node) < isMentioned.count && isMentioned[Int(node)]
+  }
+
+  func mention(_ node: Int32, producer edge: Int32 = -1) {
+    if Int(node) >= producers.count {
+      let more = max(paths.count, Int(node) + 1) * 3 / 2 - producers.count
+      producers.append(contentsOf: repeatElement(-1, count: more))
+      isMentioned.append(contentsOf: repeatElement(false, count: more))
+    }
+    isMentioned[Int(node)] = true
+    if edge >= 0 { producers[Int(node)] = edge }
+  }
+
+  @inline(__always)
+  func isPhony(_ edge: Int32) -> Bool { ruleOf[Int(edge)] == Variables.phonyRule }
+
+  func firstOutput(_ edge: Int32) -> Int32 { members[Int(bounds[Int(edge)].start)] }
+
+  func outputs(_ edge: Int32) -> ArraySlice<Int32> {
+    let b = bounds[Int(edge)]
+    return members[Int(b.start)..<Int(b.allOutputs)]
+  }
+
+  func explicitOutputs(_ edge: Int32) -> ArraySlice<Int32> {
+    let b = bounds[Int(edge)]
+    return members[Int(b.start)..<Int(b.outputs)]
+  }
+
+  func explicitInputs(_ edge: Int32) -> ArraySlice<Int32> {
+    let b = bounds[Int(edge)]
+    return members[Int(b.allOutputs)..<Int(b.inputs)]
+  }
+
+  /// Explicit and implicit inputs: those whose content matters.
+  func inputs(_ edge: Int32) -> ArraySlice<Int32> {
+    let b = bounds[Int(edge)]
+    return members[Int(b.allOutputs)..<Int(b.allInputs)]
+  }
+
+  /// All inputs that must be up to date first, order-only ones too.
+  func prerequisites(_ edge: Int32) -> ArraySlice<Int32> {
+    let b = bounds[Int(edge)]
+    return members[Int(b.allOutputs)..<Int(b.orderOnly)]
+  }
+
+  func orderOnlyInputs(_ edge: Int32) -> ArraySlice<Int32> {
+    let b = bounds[Int(edge)]
+    return members[Int(b.allInputs)..<Int(b.orderOnly)]
+  }
+
+  func validations(_ edge: Int32) -> ArraySlice<Int32> {
+    let b = bounds[Int(edge)]
+    return members[Int(b.orderOnly)..<Int(b.end)]
+  }
+
+  /// Line and column of an edge's build statement.
+  func place(_ edge: Int32) -> Place {
+    let origin = origins[Int(edge)]
+    let source = sources[Int(origin.file)]
+    return source.bytes.withUnsafeBufferPointer {
+      Lexer.place(file: source.path, bytes: $0, offset: Int(origin.offset))
+    }
+  }
+
+  /// The nodes that no edge reads: what is built when there is no `default`.
+  func roots() -> [Int32] {
+    var isRead = [Bool](repeating: false, count: producers.count)
+    for edge in 0..<Int32(edgeCount) {
+      for node in prerequisites(edge) { isRead[Int(node)] = true }
+    }
+    var roots: [Int32] = []
+    for edge in 0..<Int32(edgeCount) {
+      for node in outputs(edge) where !isRead[Int(node)] { roots.append(node) }
+    }
+    return roots
+  }
+
+  /// For each node, the edges that read it: computed when a question needs it.
+  func consumers() -> [[Int32]] {
+    var consumers = [[Int32]](repeating: [], count: producers.count)
+    for edge in 0..<Int32(edgeCount) {
+      for node in prerequisites(edge) { consumers[Int(node)].append(edge) }
+    }
+    return consumers
+  }
+}

@@ -1,0 +1,462 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: statements of the Ninja manifest language into a graph.
+
+internal import Diagnostics
+internal import Glibc
+
+/// Reads a manifest and all that it includes into a `Graph`.
+struct Parser {
+  /// The version of Ninja's language that is spoken (without dyndep and `deps = msvc`).
+  static let languageVersion = (major: 1, minor: 13)
+
+  private let files: FileSystem
+  private let graph: Graph
+  private var depth = 0
+  /// Scratch space for one expanded path or value.
+  private var scratch: [UInt8] = []
+  private var outputs: [SourceText] = []
+  private var inputs: [SourceText] = []
+
+  private init(files: FileSystem, paths: PathTable) {
+    self.files = files
+    graph = Graph(paths: paths)
+    graph.pools.append(Graph.Pool(name: graph.variables.names.intern("console"), depth: 1))
+  }
+
+  /// The graph of a manifest.
+  ///
+  /// - Throws: `.noInput` when a file is missing; `.data` with line and column when the text is
+  ///   malformed.
+  static func parse(_ path: String, files: FileSystem, paths: PathTable) throws(QuenchError)
+    -> Graph
+  {
+    var parser = Parser(files: files, paths: paths)
+    try parser.read(path, scope: 0, from: nil)
+    return parser.graph
+  }
+
+  private mutating func read(_ path: String, scope: Int32, from place: Place?) throws(QuenchError) {
+    guard depth < 100 else {
+      throw QuenchError(.data, "manifest files include each other without end", at: place)
+    }
+    let source: Graph.Source
+    do throws(QuenchError) {
+      let (bytes, identity) = try files.readWithIdentity(path)
+      source = Graph.Source(path: path, bytes: bytes, identity: identity)
+    } catch {
+      var failure = error
+      failure.message = "loading \"\(path)\": " + error.message
+      throw place.map { failure.located(at: $0) } ?? failure
+    }
+    let index = Int32(graph.sources.count)
+    graph.sources.append(source)
+    depth += 1
+    defer { depth -= 1 }
+    try source.bytes.withUnsafeBufferPointer { (bytes) throws(QuenchError) in
+      var lexer = Lexer(file: path, bytes: bytes)
+      try statements(&lexer, scope: scope, file: index)
+    }
+  }
+
+  private mutating func statements(_ lexer: inout Lexer, scope: Int32, file: Int32)
+    throws(QuenchError)
+  {
+    while true {
+      switch try lexer.next() {
+      case .build: try build(&lexer, scope, file)
+      case .rule: try rule(&lexer, scope)
+      case .pool: try pool(&lexer, scope)
+      case .default: try defaults(&lexer, scope)
+      case .include: try include(&lexer, scope, scope)
+      case .subninja:
+        graph.variables.scopes.append(Variables.Scope(parent: scope))
+        try include(&lexer, scope, Int32(graph.variables.scopes.count - 1))
+      case .identifier:
+        lexer.unread()
+        let (name, value) = try binding(&lexer)
+        expand(lexer, value, scope)
+        if graph.variables.names.string(name) == "ninja_required_version" {
+          try checkVersion(lexer, value)
+        }
+        let text = graph.variables.append(scratch)
+        graph.variables.scopes[Int(scope)].values[name] = text
+      case .newline: continue
+      case .end: return
+      case .tab: throw lexer.error("tabs are not allowed, use spaces")
+      case .unknown: throw lexer.error("lexing error")
+      case let token: throw lexer.error("unexpected \(token.description)")
+      }
+    }
+  }
+
+  private func binding(_ lexer: inout Lexer) throws(QuenchError) -> (Int32, SourceText) {
+    guard let name = lexer.name() else { throw lexer.error("expected variable name") }
+    let id = graph.variables.names.intern(name)
+    try lexer.expect(.equals)
+    return (id, try lexer.value())
+  }
+
+  private mutating func rule(_ lexer: inout Lexer, _ scope: Int32) throws(QuenchError) {
+    guard let bytes = lexer.name() else { throw lexer.error("expected rule name") }
+    let name = graph.variables.names.intern(bytes)
+    let text = graph.variables.names.string(name)
+    guard graph.variables.scopes[Int(scope)].rules[name] == nil else {
+      throw lexer.error("duplicate rule '\(text)'")
+    }
+    try lexer.expect(.newline)
+    var values = [UnevaluatedValue?](repeating: nil, count: 11)
+    while try lexer.peek(.indent) {
+      guard let bytes = lexer.name() else { throw lexer.error("expected variable name") }
+      let key = graph.variables.names.intern(bytes)
+      guard key < 11 else {
+        let wrong = graph.variables.names.string(key)
+        let own = BuildKey.allCases.contains { $0.text == wrong }
+        let hint =
+          own
+          ? "; it belongs on build statements"
+          : NearestName.hint(wrong, among: RuleKey.allCases.map(\.text))
+        throw lexer.error("unexpected variable '\(wrong)'\(hint)")
+      }
+      try lexer.expect(.equals)
+      values[Int(key)] = unevaluated(lexer, try lexer.value())
+    }
+    let hasFile = values[Int(RuleKey.rspfile.rawValue)].map { $0.count > 0 } ?? false
+    let hasContent = values[Int(RuleKey.rspfileContent.rawValue)].map { $0.count > 0 } ?? false
+    guard hasFile == hasContent else {
+      throw lexer.error("rspfile and rspfile_content need to be both specified")
+    }
+    guard let command = values[Int(RuleKey.command.rawValue)], command.count > 0 else {
+      throw lexer.error("expected 'command =' line")
+    }
+    graph.variables.scopes[Int(scope)].rules[name] = Int32(graph.variables.rules.count)
+    graph.variables.rules.append(Variables.Rule(name: name, values: values))
+  }
+
+  private mutating func pool(_ lexer: inout Lexer, _ scope: Int32) throws(QuenchError) {
+    guard let bytes = lexer.name() else { throw lexer.error("expected pool name") }
+    let name = graph.variables.names.intern(bytes)
+    let text = graph.variables.names.string(name)
+    guard !graph.pools.contains(where: { $0.name == name }) else {
+      throw lexer.error("duplicate pool '\(text)'")
+    }
+    try lexer.expect(.newline)
+    var depth: Int?
+    while try lexer.peek(.indent) {
+      let (key, value) = try binding(&lexer)
+      guard graph.variables.names.string(key) == "depth" else {
+        throw lexer.error("unexpected variable '\(graph.variables.names.string(key))'")
+      }
+      expand(lexer, value, scope)
+      guard let number = Int(String(decoding: scratch, as: UTF8.self)), number >= 0 else {
+        throw lexer.error("invalid pool depth")
+      }
+      depth = number
+    }
+    guard let depth else { throw lexer.error("expected 'depth =' line") }
+    graph.pools.append(Graph.Pool(name: name, depth: depth))
+  }
+
+  private mutating func defaults(_ lexer: inout Lexer, _ scope: Int32) throws(QuenchError) {
+    guard var text = try lexer.path() else { throw lexer.error("expected target name") }
+    while true {
+      let node = try node(lexer, text, scope)
+      guard graph.mentions(node) else {
+        let name = graph.paths.string(node)
+        throw lexer.error("unknown target '\(name)'\(graph.hint(name))")
+      }
+      graph.defaults.append(node)
+      guard let next = try lexer.path() else { break }
+      text = next
+    }
+    try lexer.expect(.newline)
+  }
+
+  private mutating func include(_ lexer: inout Lexer, _ scope: Int32, _ inner: Int32)
+    throws(QuenchError)
+  {
+    guard let text = try lexer.path() else { throw lexer.error("expected path") }
+    let place = lexer.place(text.start)
+    expand(lexer, text, scope)
+    let path = String(decoding: scratch, as: UTF8.self)
+    try lexer.expect(.newline)
+    try read(path, scope: inner, from: place)
+  }
+
+  private func checkVersion(_ lexer: Lexer, _ value: SourceText) throws(QuenchError) {
+    let wanted = String(decoding: scratch, as: UTF8.self)
+    let parts = wanted.split(separator: ".").map { Int($0.prefix { $0.isNumber }) ?? 0 }
+    let (major, minor) = (parts.first ?? 0, parts.count > 1 ? parts[1] : 0)
+    let ours = Parser.languageVersion
+    guard (major, minor) <= (ours.major, ours.minor) else {
+      throw QuenchError(
+        .data,
+        "the manifest asks for Ninja \(wanted); this engine speaks the language of "
+          + "\(ours.major).\(ours.minor)", at: lexer.place(value.start))
+    }
+  }
+}
+
+// MARK: - Build statements
+
+extension Parser {
+  private mutating func build(_ lexer: inout Lexer, _ scope: Int32, _ file: Int32)
+    throws(QuenchError)
+  {
+    let origin = lexer.lastStart
+    outputs.removeAll(keepingCapacity: true)
+    inputs.removeAll(keepingCapacity: true)
+    try readPaths(&lexer, &outputs)
+    let explicitOutputs = outputs.count
+    if try lexer.peek(.pipe) { try readPaths(&lexer, &outputs) }
+    guard !outputs.isEmpty else { throw lexer.error("expected path") }
+    try lexer.expect(.colon)
+    guard let ruleBytes = lexer.name() else { throw lexer.error("expected build command name") }
+    let ruleName = graph.variables.names.intern(ruleBytes)
+    guard let rule = graph.variables.rule(ruleName, in: scope) else {
+      let text = graph.variables.names.string(ruleName)
+      let hint = NearestName.hint(text, among: graph.variables.ruleNames(in: scope))
+      throw lexer.error("unknown build rule '\(text)'\(hint)")
+    }
+    try readPaths(&lexer, &inputs)
+    let explicitInputs = inputs.count
+    if try lexer.peek(.pipe) { try readPaths(&lexer, &inputs) }
+    let allInputs = inputs.count
+    if try lexer.peek(.pipe2) { try readPaths(&lexer, &inputs) }
+    let orderOnly = inputs.count
+    if try lexer.peek(.pipeAt) { try readPaths(&lexer, &inputs) }
+    try lexer.expect(.newline)
+
+    // The statement's own variables come to their values at once, in the file's scope.
+    let edge = Int32(graph.edgeCount)
+    while try lexer.peek(.indent) {
+      let (name, value) = try binding(&lexer)
+      expand(lexer, value, scope)
+      graph.bindings.append(Graph.Binding(name: name, value: graph.variables.append(scratch)))
+    }
+    graph.bindingStart.append(Int32(graph.bindings.count))
+    graph.ruleOf.append(rule)
+    graph.scopeOf.append(scope)
+    graph.origins.append(Graph.Origin(file: file, offset: Int32(origin)))
+    try addMembers(
+      lexer, edge, explicitOutputs, explicitInputs, allInputs, orderOnly)
+    graph.poolOf.append(try pool(of: edge))
+    try check(edge)
+  }
+
+  private func readPaths(_ lexer: inout Lexer, _ list: inout [SourceText]) throws(QuenchError) {
+    while let text = try lexer.path() { list.append(text) }
+  }
+
+  /// Turns the statement's paths into nodes; they may use the statement's own variables.
+  private mutating func addMembers(
+    _ lexer: Lexer, _ edge: Int32, _ explicitOutputs: Int, _ explicitInputs: Int,
+    _ allInputs: Int, _ orderOnly: Int
+  ) throws(QuenchError) {
+    let scope = graph.scopeOf[Int(edge)]
+    let start = Int32(graph.members.count)
+    for text in outputs {
+      let node = try node(lexer, text, scope, edge: edge)
+      if graph.producer(node) >= 0 {
+        let name = graph.paths.string(node)
+        let place = lexer.place(text.start)
+        guard graph.producer(node) == edge else {
+          throw QuenchError(
+            .data, "multiple rules generate \(name)", at: place,
+            try: "the other one: \(graph.place(graph.producer(node)))")
+        }
+        throw QuenchError(.data, "\(name) is defined as an output multiple times", at: place)
+      }
+      graph.mention(node, producer: edge)
+      graph.members.append(node)
+    }
+    let phony = graph.ruleOf[Int(edge)] == Variables.phonyRule
+    var counts = (inputs: Int32(0), all: Int32(0), order: Int32(0), end: Int32(0))
+    for (index, text) in inputs.enumerated() {
+      let node = try node(lexer, text, scope, edge: edge)
+      if phony, outputs.count == 1, graph.producer(node) == edge {
+        graph.warnings.append(
+          "phony target '\(graph.paths.string(node))' names itself as an input; ignored")
+        continue
+      }
+      graph.mention(node)
+      graph.members.append(node)
+      if index < explicitInputs { counts.inputs += 1 }
+      if index < allInputs { counts.all += 1 }
+      if index < orderOnly { counts.order += 1 }
+      counts.end += 1
+    }
+    let allOutputs = start + Int32(outputs.count)
+    graph.bounds.append(
+      Graph.Bounds(
+        start: start, outputs: start + Int32(explicitOutputs), allOutputs: allOutputs,
+        inputs: allOutputs + counts.inputs, allInputs: allOutputs + counts.all,
+        orderOnly: allOutputs + counts.order, end: allOutputs + counts.end))
+  }
+
+  private func pool(of edge: Int32) throws(QuenchError) -> Int32 {
+    guard graph.has(.pool, edge) else { return -1 }
+    let name = try graph.string(.pool, of: edge)
+    guard !name.isEmpty else { return -1 }
+    guard
+      let index = graph.pools.firstIndex(where: { graph.variables.names.string($0.name) == name })
+    else {
+      let known = graph.pools.map { graph.variables.names.string($0.name) }
+      throw QuenchError(
+        .data, "unknown pool name '\(name)'\(NearestName.hint(name, among: known))",
+        at: graph.place(edge))
+    }
+    return Int32(index)
+  }
+
+  /// Refuses what this engine does not do, by name.
+  private func check(_ edge: Int32) throws(QuenchError) {
+    if graph.has(.dyndep, edge), try graph.flag(.dyndep, of: edge) {
+      throw QuenchError(
+        .data, "dyndep is not supported by this version of the engine", at: graph.place(edge),
+        try: "build this manifest with ninja")
+    }
+    guard graph.has(.deps, edge) else { return }
+    let deps = try graph.string(.deps, of: edge)
+    switch deps {
+    case "": return
+    case "gcc":
+      guard graph.has(.depfile, edge) else {
+        throw QuenchError(
+          .data, "edge with deps=gcc but no depfile makes no sense", at: graph.place(edge))
+      }
+    case "msvc":
+      throw QuenchError(
+        .data, "deps = msvc is not supported: it reads the output of a Windows compiler",
+        at: graph.place(edge), try: "deps = gcc with a depfile")
+    default:
+      throw QuenchError(.data, "unknown deps type '\(deps)'", at: graph.place(edge))
+    }
+  }
+}
+
+// MARK: - Expansion
+
+extension Parser {
+  /// The node of a path that stands in the manifest.
+  private mutating func node(
+    _ lexer: Lexer, _ text: SourceText, _ scope: Int32, edge: Int32 = -1
+  ) throws(QuenchError) -> Int32 {
+    expand(lexer, text, scope, edge: edge)
+    guard !scratch.isEmpty else {
+      throw QuenchError(.data, "empty path", at: lexer.place(text.start))
+    }
+    CanonicalPath.fold(&scratch)
+    return scratch.withUnsafeBufferPointer { graph.paths.intern($0) }
+  }
+
+  /// Expands a stretch of the file into `scratch`: the edge's own variables first, then the scope.
+  private mutating func expand(
+    _ lexer: Lexer, _ source: SourceText, _ scope: Int32, edge: Int32 = -1
+  ) {
+    scratch.removeAll(keepingCapacity: true)
+    if source.plain {
+      scratch.append(contentsOf: lexer.bytes[source.start..<source.end])
+      return
+    }
+    Parser.split(lexer.bytes, source) { literal in
+      scratch.append(contentsOf: literal)
+    } variable: { name in
+      guard let id = graph.variables.names.find(name) else { return }
+      if edge >= 0 {
+        let first = Int(graph.bindingStart[Int(edge)])
+        if let own = graph.bindings[first...].last(where: { $0.name == id }) {
+          scratch.append(
+            contentsOf: graph.variables.text[
+              Int(own.value.start)..<Int(own.value.start + own.value.count)])
+          return
+        }
+      }
+      guard let value = graph.variables.value(id, in: scope) else { return }
+      scratch.append(
+        contentsOf: graph.variables.text[Int(value.start)..<Int(value.start + value.count)])
+    }
+  }
+
+  /// Keeps a rule's value as pieces, to be expanded for each edge.
+  private func unevaluated(_ lexer: Lexer, _ source: SourceText) -> UnevaluatedValue {
+    let start = graph.variables.pieces.count
+    var pieces: [ValuePiece] = []
+    let variables = graph.variables.names
+    var text = graph.variables.text
+    // The array is moved out and back, so that it grows in place.
+    graph.variables.text = []
+    Parser.split(lexer.bytes, source) { literal in
+      if let last = pieces.last, last.variable < 0,
+        Int(last.literal.start + last.literal.count) == text.count
+      {
+        pieces[pieces.count - 1].literal.count += Int32(literal.count)
+        text.append(contentsOf: literal)
+      } else {
+        let from = text.count
+        text.append(contentsOf: literal)
+        pieces.append(
+          ValuePiece(
+            variable: -1, literal: Text(start: Int32(from), count: Int32(literal.count))))
+      }
+    } variable: { name in
+      pieces.append(
+        ValuePiece(variable: variables.intern(name), literal: Text(start: 0, count: 0)))
+    }
+    graph.variables.text = text
+    graph.variables.pieces += pieces
+    return UnevaluatedValue(start: Int32(start), count: Int32(pieces.count))
+  }
+
+  /// Walks a stretch that the lexer has checked: literal runs and variable names, in order.
+  private static func split(
+    _ bytes: UnsafeBufferPointer<UInt8>, _ source: SourceText,
+    literal: (UnsafeBufferPointer<UInt8>) -> Void, variable: (UnsafeBufferPointer<UInt8>) -> Void
+  ) {
+    func part(_ from: Int, _ to: Int) -> UnsafeBufferPointer<UInt8> {
+      UnsafeBufferPointer(rebasing: bytes[from..<to])
+    }
+    var p = source.start
+    var run = p
+    while p < source.end {
+      guard bytes[p] == UInt8(ascii: "$") else {
+        p += 1
+        continue
+      }
+      if p > run { literal(part(run, p)) }
+      switch bytes[p + 1] {
+      case 0x0A, 0x0D:
+        p += bytes[p + 1] == 0x0A ? 2 : 3
+        while p < source.end, bytes[p] == 0x20 { p += 1 }
+        run = p
+      case UInt8(ascii: "{"):
+        var end = p + 2
+        while bytes[end] != UInt8(ascii: "}") { end += 1 }
+        variable(part(p + 2, end))
+        p = end + 1
+        run = p
+      case UInt8(ascii: "$"), UInt8(ascii: " "), UInt8(ascii: ":"):
+        literal(part(p + 1, p + 2))
+        p += 2
+        run = p
+      default:
+        var end = p + 1
+        while end < source.end, Lexer.isName(bytes[end], dots: false) { end += 1 }
+        variable(part(p + 1, end))
+        p = end
+        run = p
+      }
+    }
+    if p > run { literal(part(run, p)) }
+  }
+}
+
+extension Graph {
+  /// `; did you mean "x"?` among all paths of the manifest.
+  func hint(_ name: String) -> String {
+    var known: [String] = []
+    for node in 0..<Int32(paths.count) where mentions(node) && paths.length(node) < 512 {
+      known.append(paths.string(node))
+    }
+    return NearestName.hint(name, among: known)
+  }
+}

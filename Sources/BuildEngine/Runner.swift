@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: processes, and one poll() over all of them.
+
+internal import CSystem
+internal import Diagnostics
+internal import Glibc
+
+/// Starts commands and reports what comes of them. One thread; no signal handlers: signals arrive
+/// through a descriptor while a `Runner` lives.
+final class Runner {
+  enum Event {
+    case exited(step: Int, code: Int32, output: [UInt8], duration: Duration)
+    case progress(step: Int, done: Int, total: Int)
+    case signal(Int32)
+  }
+
+  private struct Child {
+    var step: Int
+    var process: pid_t
+    /// Readable when the process ends; -1 when the kernel has none or it has ended.
+    var ended: Int32
+    var output: Int32
+    var progress: Int32
+    var text: [UInt8] = []
+    var progressText: [UInt8] = []
+    var started: Int64
+    var isConsole: Bool
+    var status: Int32?
+  }
+
+  private let files: FileSystem
+  private let tools: ToolTable
+  private let ownExecutable: String?
+  private let signals: Int32
+  private var oldMask = sigset_t()
+  /// Readable when somebody called `Build.interrupt`.
+  private let wake: Int32
+  private var children: [Child] = []
+  private var plainEnvironment: [UnsafeMutablePointer<CChar>?] = []
+  private var progressEnvironment: [UnsafeMutablePointer<CChar>?] = []
+
+  /// - Parameter wake: a descriptor that becomes readable to interrupt, not owned.
+  init(
+    files: FileSystem, tools: ToolTable, environment: [String: String], ownExecutable: String?,
+    wake: Int32
+  ) throws(QuenchError) {
+    self.files = files
+    self.tools = tools
+    self.ownExecutable = ownExecutable
+    self.wake = wake
+    let watched = [SIGINT, SIGTERM, SIGHUP]
+    var mask = sigset_t()
+    signals = cs_signals_open(watched, Int32(watched.count), &mask)
+    oldMask = mask
+    guard signals >= 0 else {
+      throw QuenchError(.work, "cannot watch for signals: \(reason())")
+    }
+    var values = environment
+    if let ownExecutable, let slash = ownExecutable.lastIndex(of: "/") {
+      // Last, so that it never hides another program.
+      values["PATH"] = (values["PATH"].map { $0 + ":" } ?? "") + ownExecutable[..<slash]
+    }
+    values["QUENCH_PROGRESS_FD"] = nil
+    for (name, value) in values.sorted(by: { $0.key < $1.key }) {
+      plainEnvironment.append(strdup("\(name)=\(value)"))
+    }
+    progressEnvironment = plainEnvironment + [strdup("QUENCH_PROGRESS_FD=3"), nil]
+    plainEnvironment.append(nil)
+  }
+
+  deinit {
+    for entry in progressEnvironment { free(entry) }
+    close(signals)
+    pthread_sigmask(SIG_SETMASK, &oldMask, nil)
+  }
+
+  var isIdle: Bool { children.isEmpty }
+
+  /// Starts a command: directly when it means the same without a shell, else through `/bin/sh`.
+  func start(_ step: Int, _ command: [UInt8], console: Bool, progress: Bool) throws(QuenchError) {
+    var program = "/bin/sh"
+    var words = ["/bin/sh", "-c", String(decoding: command, as: UTF8.self)]
+    if let plain = ShellWords.plainArguments(command) {
+      if tools.isOwn(plain[0]), !plain[0].contains("/"), let ownExecutable {
+        (program, words) = (ownExecutable, plain)
+      } else if let found = tools.program(plain[0]) {
+        // `a/b` is relative to the build's directory, where the child starts.
+        (program, words) = (plain[0].contains("/") ? plain[0] : found, plain)
+      }
+    }
+    var ends: (Int32, Int32) = (-1, -1)
+    var reports: (Int32, Int32) = (-1, -1)
+    if !console { ends = try Runner.pipe() }
+    if progress {
+      do throws(QuenchError) {
+        reports = try Runner.pipe()
+      } catch {
+        close(ends.0)
+        close(ends.1)
+        throw error
+      }
+    }
+    let started = cs_monotonic()
+    var process: pid_t = 0
+    var failure = spawn(&process, program, words, ends.1, reports.1)
+    if failure == ENOEXEC || failure == ENOENT || failure == EACCES, program != "/bin/sh" {
+      // What the shell says of such a file is what people know.
+      words = ["/bin/sh", "-c", String(decoding: command, as: UTF8.self)]
+      failure = spawn(&process, "/bin/sh", words, ends.1, reports.1)
+    }
+    if ends.1 >= 0 { close(ends.1) }
+    if reports.1 >= 0 { close(reports.1) }
+    guard failure == 0 else {
+      if ends.0 >= 0 { close(ends.0) }
+      if reports.0 >= 0 { close(reports.0) }
+      throw QuenchError(.work, "cannot start \"\(words[0])\": \(reason(failure))")
+    }
+    for end in [ends.0, reports.0] where end >= 0 {
+      _ = fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK)
+    }
+    children.append(
+      Child(
+        step: step, process: process, ended: cs_pidfd_open(process), output: ends.0,
+        progress: reports.0, started: started, isConsole: console))
+  }
+
+  private func spawn(
+    _ process: inout pid_t, _ program: String, _ words: [String], _ output: Int32,
+    _ progress: Int32
+  ) -> Int32 {
+    var arguments = words.map { strdup($0) }
+    arguments.append(nil)
+    defer { for argument in arguments { free(argument) } }
+    return cs_spawn(
+      &process, program, arguments, progress >= 0 ? progressEnvironment : plainEnvironment,
+      files.descriptor, output, progress)
+  }
+
+  private static func pipe() throws(QuenchError) -> (Int32, Int32) {
+    var ends: (Int32, Int32) = (-1, -1)
+    let failure = withUnsafeMutablePointer(to: &ends) {
+      $0.withMemoryRebound(to: Int32.self, capacity: 2) { cs_pipe($0) }
+    }
+    guard failure == 0 else {
+      throw QuenchError(
+        .work, "cannot make a pipe: \(reason(failure))",
+        try: failure == EMFILE ? "fewer jobs with -j, or a higher ulimit -n" : nil)
+    }
+    return ends
+  }
+
+  /// Waits for something to happen. - Parameter timeout: milliseconds, -1 for ever.
+  func wait(timeout: Int32 = -1) -> [Event] {
+    var polled = [
+      pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
+    ]
+    for child in children {
+      for descriptor in [child.output, child.progress, child.ended] {
+        // A negative descriptor is skipped by poll.
+        polled.append(pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0))
+      }
+    }
+    guard poll(&polled, nfds_t(polled.count), timeout) > 0 else { return [] }
+    var events: [Event] = []
+    if polled[0].revents != 0 {
+      while case let number = cs_signals_read(signals), number != 0 {
+        events.append(.signal(number))
+      }
+    }
+    if polled[1].revents != 0 {
+      var byte: UInt8 = 0
+      if read(wake, &byte, 1) == 1 { events.append(.signal(Int32(byte))) }
+    }
+    for index in children.indices {
+      let at = 2 + index * 3
+      if polled[at].revents != 0 { readOutput(index) }
+      if polled[at + 1].revents != 0 { readProgress(index, &events) }
+      if polled[at + 2].revents != 0 { reap(index) }
+    }
+    collect(&events)
+    return events
+  }
+
+  /// Sends a signal to every child and its process group.
+  func signal(_ number: Int32) {
+    for child in children where child.status == nil {
+      if child.isConsole {
+        kill(child.process, number)
+      } else {
+        kill(-child.process, number)
+      }
+    }
+  }
+
+  /// Children that ended and whose output is complete.
+  private func collect(_ events: inout [Event]) {
+    var index = 0
+    while index < children.count {
+      if children[index].output < 0, children[index].status == nil, children[index].ended < 0 {
+        reap(index)
+      }
+      guard children[index].output < 0, let status = children[index].status else {
+        index += 1
+        continue
+      }
+      let child = children.remove(at: index)
+      if child.progress >= 0 { close(child.progress) }
+      events.append(
+        .exited(
+          step: child.step, code: cs_exit_code(status), output: child.text,
+          duration: .nanoseconds(cs_monotonic() - child.started)))
+    }
+  }
+
+  private func reap(_ index: Int) {
+    var status: Int32 = 0
+    while waitpid(children[index].process, &status, 0) < 0 {
+      guard errno == EINTR else {
+        // Somebody else collected the child; its success is unknown.
+        status = 1 << 8
+        break
+      }
+    }
+    children[index].status = status
+    if children[index].ended >= 0 { close(children[index].ended) }
+    children[index].ended = -1
+  }
+
+  private func readOutput(_ index: Int) {
+    var piece = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+      let count = read(children[index].output, &piece, piece.count)
+      if count > 0 {
+        children[index].text.append(contentsOf: piece[..<count])
+      } else if count < 0, errno == EINTR {
+        continue
+      } else {
+        if count == 0 || errno != EAGAIN {
+          close(children[index].output)
+          children[index].output = -1
+        }
+        return
+      }
+    }
+  }
+
+  /// Lines "done total"; only the last one of a batch matters.
+  private func readProgress(_ index: Int, _ events: inout [Event]) {
+    var piece = [UInt8](repeating: 0, count: 4096)
+    let count = read(children[index].progress, &piece, piece.count)
+    guard count > 0 else {
+      if count == 0 || (errno != EAGAIN && errno != EINTR) {
+        close(children[index].progress)
+        children[index].progress = -1
+      }
+      return
+    }
+    children[index].progressText.append(contentsOf: piece[..<count])
+    guard let end = children[index].progressText.lastIndex(of: 0x0A) else {
+      if children[index].progressText.count > 4096 { children[index].progressText.removeAll() }
+      return
+    }
+    let lines = children[index].progressText[..<end].split(separator: 0x0A)
+    children[index].progressText.removeSubrange(...end)
+    guard let last = lines.last else { return }
+    let numbers = String(decoding: last, as: UTF8.self).split(separator: " ").compactMap { Int($0) }
+    guard numbers.count == 2 else { return }
+    events.append(.progress(step: children[index].step, done: numbers[0], total: numbers[1]))
+  }
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: before and after one command.
+
+internal import CSystem
+internal import Diagnostics
+internal import Glibc
+
+extension Session {
+  /// Everything that must stand before a command starts: inputs looked at again, directories and
+  /// response file made, and the earlier success cancelled in the log.
+  func prepare(_ edge: Int32, _ reason: Reason, _ events: (BuildEvent) -> Void)
+    throws(QuenchError) -> Run
+  {
+    let info = try build.info(edge)
+    var run = Run(
+      edge: edge, info: info, reason: reason, start: 0, anchor: 0, observed: Observed(),
+      inputs: [], outputs: [], unsettledBefore: [], discoveredBefore: [:], previousOutputs: [:])
+    let output = graph.firstOutput(edge)
+    if let record = log.record(output) {
+      let old = DecodedRecord(record, in: log)
+      run.unsettledBefore = Set(
+        old.unsettled.compactMap {
+          Int($0) < log.nodeOfPath.count ? log.nodeOfPath[Int($0)] : nil
+        })
+      for content in old.fields.discovered {
+        if let node = log.node(ofContent: content) { run.discoveredBefore[node] = content }
+      }
+      for entry in old.outputs {
+        if let node = log.node(ofContent: entry.content) {
+          run.previousOutputs[node] = entry.content
+        }
+      }
+    }
+    try protectUnknown(edge, run, events)
+    for node in graph.outputs(edge) {
+      try files.makeParents(of: paths.string(node))
+      run.outputs.append(try files.identity(node, in: paths))
+    }
+    try writeAuxiliaries(edge)
+    for node in graph.inputs(edge) { run.inputs.append(try states.refresh(node)) }
+    try observe(edge, info.command, &run.observed)
+    for node in run.discoveredBefore.keys { try states.refresh(node) }
+    try log.begin(output)
+    run.start = states.tick()
+    run.anchor = lock?.fileSystemTime() ?? cs_now()
+    return run
+  }
+
+  /// Response file, and the directory that a depfile goes to.
+  private func writeAuxiliaries(_ edge: Int32) throws(QuenchError) {
+    if graph.has(.depfile, edge) {
+      let depfile = try graph.string(.depfile, of: edge, quoting: .none)
+      if !depfile.isEmpty { try files.makeParents(of: depfile) }
+    }
+    guard graph.has(.rspfile, edge) else { return }
+    let path = try graph.string(.rspfile, of: edge, quoting: .none)
+    guard !path.isEmpty else { return }
+    try files.makeParents(of: path)
+    try files.write(path, try graph.value(.rspfileContent, of: edge))
+  }
+
+  /// Programs that a command starts, and files that it names without declaring them.
+  private func observe(_ edge: Int32, _ command: String, _ observed: inout Observed)
+    throws(QuenchError)
+  {
+    var known = Set(graph.outputs(edge)).union(graph.prerequisites(edge))
+    for key in [RuleKey.depfile, .rspfile] where graph.has(key, edge) {
+      known.insert(
+        paths.intern(CanonicalPath.fold(try graph.string(key, of: edge, quoting: .none))))
+    }
+    for word in ShellWords.split(Array(command.utf8)) where !word.isWritten {
+      if word.isCommand {
+        let id = paths.intern(word.text)
+        if tools.isOwn(word.text) { continue }
+        if let file = tools.program(id) {
+          // A program that the build makes itself is an input like any other.
+          if !known.contains(file), !observed.tools.contains(where: { $0.word == id }) {
+            try states.refresh(file)
+            observed.tools.append((id, file))
+          }
+          continue
+        }
+      }
+      // Options may carry a file behind an equals sign.
+      var text = Substring(word.text)
+      if text.hasPrefix("-") {
+        guard let equals = text.firstIndex(of: "=") else { continue }
+        text = text[text.index(after: equals)...]
+      }
+      guard !text.isEmpty, text.utf8.count < 1024 else { continue }
+      let node = paths.intern(CanonicalPath.fold(String(text)))
+      guard known.insert(node).inserted, graph.producer(node) < 0 else { continue }
+      // A word that cannot be looked at is not a file.
+      guard let identity = try? files.identity(node, in: paths), identity.isRegular else {
+        continue
+      }
+      try states.refresh(node)
+      observed.named.append(node)
+    }
+  }
+
+  /// What became of a command that ended.
+  func conclude(_ run: Run, _ code: Int32, _ events: (BuildEvent) -> Void) throws(QuenchError)
+    -> EdgeOutcome
+  {
+    if summary.interrupted, code != 0 {
+      try removePartial(run)
+      return .interrupted
+    }
+    guard code == 0 else { return try fail(run, code, Session.words(code)) }
+    var discovered: [Int32] = []
+    do throws(QuenchError) {
+      discovered = try readDepfile(run)
+    } catch {
+      return try fail(run, 1, error.description)
+    }
+    var outputs: [(path: Int32, content: Int32)] = []
+    for node in graph.outputs(run.edge) {
+      let content = try states.refresh(node)
+      if log.contentKind[Int(content)] == .missing, !isMarker(node) {
+        return try fail(
+          run, 1, "the command succeeded but did not write \"\(paths.string(node))\"")
+      }
+      outputs.append((log.pathID(node), content))
+    }
+    try succeed(run, outputs, discovered, events)
+    summary.ran += 1
+    return .succeeded
+  }
+
+  private static func words(_ code: Int32) -> String {
+    code > 128 ? "ended by signal \(code - 128)" : "exit code \(code)"
+  }
+
+  private func fail(_ run: Run, _ code: Int32, _ message: String) throws(QuenchError)
+    -> EdgeOutcome
+  {
+    summary.failed.append(run.info.output)
+    let program = run.info.command.split(separator: " ").first.map(String.init) ?? ""
+    let isOwn = tools.isOwn(program) && QuenchError.Kind(rawValue: code) != nil
+    if summary.exitCode == 0 { summary.exitCode = isOwn ? code : 1 }
+    for node in graph.outputs(run.edge) { try states.refresh(node) }
+    try log.fail(graph.firstOutput(run.edge))
+    return .failed(code: code, message: message)
+  }
+
+  /// Whether a missing output only serves to run its command every time: nothing reads it but
+  /// aliases, as with custom targets of CMake.
+  private func isMarker(_ node: Int32) -> Bool {
+    var isRead = false
+    for edge in 0..<Int32(graph.edgeCount) where graph.prerequisites(edge).contains(node) {
+      guard graph.isPhony(edge) else { return false }
+      isRead = true
+    }
+    return isRead
+  }
+
+  private func readDepfile(_ run: Run) throws(QuenchError) -> [Int32] {
+    guard graph.has(.depfile, run.edge) else { return [] }
+    let path = try graph.string(.depfile, of: run.edge, quoting: .none)
+    guard !path.isEmpty, try files.identity(path) != nil else { return [] }
+    let depfile = try DepFile(try files.read(path), path: path)
+    if graph.has(.deps, run.edge), try !graph.value(.deps, of: run.edge).isEmpty {
+      try files.remove(path)
+    }
+    var known = Set(graph.outputs(run.edge)).union(graph.inputs(run.edge))
+    var nodes: [Int32] = []
+    for input in depfile.inputs {
+      let node = input.withUnsafeBufferPointer { paths.intern($0) }
+      if known.insert(node).inserted { nodes.append(node) }
+    }
+    return nodes
+  }
+
+  /// Writes the record of a success. Inputs that changed since the start make it worthless.
+  private func succeed(
+    _ run: Run, _ outputs: [(path: Int32, content: Int32)], _ discovered: [Int32],
+    _ events: (BuildEvent) -> Void
+  ) throws(QuenchError) {
+    let edge = run.edge
+    var unsettled: [Int32] = []
+    for (index, node) in graph.inputs(edge).enumerated() {
+      let now = try states.refresh(node)
+      guard now != TraceLog.always, states.changed(node, since: run.start) else { continue }
+      // A command that touches its input every time must not run for ever.
+      if now == run.inputs[index], run.unsettledBefore.contains(node) { continue }
+      unsettled.append(node)
+    }
+    var observed = run.observed
+    for tool in observed.tools {
+      try states.refresh(tool.file)
+      if states.changed(tool.file, since: run.start) { unsettled.append(tool.file) }
+    }
+    observed.named.removeAll()
+    for node in run.observed.named {
+      try states.refresh(node)
+      if states.changed(node, since: run.start) {
+        // Twice in a row means that the command itself writes it.
+        if run.unsettledBefore.contains(node) { continue }
+        unsettled.append(node)
+      }
+      observed.named.append(node)
+    }
+    observed.discovered = discovered
+    let listed = Set(discovered)
+    observed.named.removeAll { listed.contains($0) }
+    for node in discovered {
+      let isKnown = states.isKnown(node, since: run.start)
+      let now = try states.refresh(node)
+      let changed =
+        isKnown
+        ? states.changed(node, since: run.start)
+        : (states.identity(node)?.changed ?? 0) >= run.anchor
+      guard changed else { continue }
+      if run.unsettledBefore.contains(node), run.discoveredBefore[node] == now { continue }
+      unsettled.append(node)
+    }
+    for node in unsettled {
+      events(
+        .warning(
+          "\(paths.string(node)) changed while \(run.info.output) was made from it; "
+            + "the next build makes it again"))
+    }
+    try record(edge, run.reason, observed, outputs, unsettled)
+    if graph.has(.rspfile, edge) {
+      let path = try graph.string(.rspfile, of: edge, quoting: .none)
+      if !path.isEmpty { try files.remove(path) }
+    }
+  }
+
+  private func record(
+    _ edge: Int32, _ reason: Reason, _ observed: Observed,
+    _ outputs: [(path: Int32, content: Int32)], _ unsettled: [Int32]
+  ) throws(QuenchError) {
+    var fields = FieldBytes(log: log)
+    try staleness.writeFields(edge, observed, to: &fields)
+    let manifest = log.pathID(paths.intern(CanonicalPath.fold(options.manifest)))
+    let payload = EdgeRecord.encode(
+      output: log.pathID(graph.firstOutput(edge)), manifest: manifest, flags: 0, milliseconds: 0,
+      reason: reason.description, outputs: outputs, unsettled: unsettled.map { log.pathID($0) },
+      fields: fields.bytes)
+    try log.succeed(graph.firstOutput(edge), payload)
+  }
+
+  /// Takes outputs that a generator's user made by hand as if the edge had made them.
+  func adopt(_ edge: Int32) throws(QuenchError) {
+    var observed = Observed()
+    if let record = log.record(graph.firstOutput(edge)) {
+      let old = DecodedRecord(record, in: log).fields
+      observed.discovered = old.discovered.compactMap { log.node(ofContent: $0) }
+    }
+    var outputs: [(path: Int32, content: Int32)] = []
+    for node in graph.outputs(edge) {
+      outputs.append((log.pathID(node), try states.current(node)))
+    }
+    try record(edge, .neverBuilt, observed, outputs, [])
+  }
+
+  /// Removes what an interrupted command may have left half-written: outputs that changed since
+  /// its start, and all of them when a depfile says that its inputs are not known.
+  private func removePartial(_ run: Run) throws(QuenchError) {
+    if try graph.flag(.generator, of: run.edge) { return }
+    let all = graph.has(.depfile, run.edge)
+    for (index, node) in graph.outputs(run.edge).enumerated() {
+      guard let now = try files.identity(node, in: paths), !now.isDirectory else { continue }
+      if all || now != run.outputs[index] { try files.remove(paths.string(node)) }
+    }
+  }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: outputs that people may edit, and outputs that nobody makes any more.
+
+internal import Diagnostics
+internal import Glibc
+
+extension Session {
+  /// What was changed by hand in an output since its edge wrote it.
+  func handEdit(_ node: Int32, _ edge: Int32) -> HandEdit {
+    var lines: [LineChange] = []
+    if let written = writtenContent(node, edge), let before = log.text(written),
+      // An edited file that cannot be read any more has no lines to show.
+      let after = try? files.read(paths.string(node))
+    {
+      lines = Difference.lines(before, after)
+    }
+    return HandEdit(path: paths.string(node), lines: lines)
+  }
+
+  private func writtenContent(_ node: Int32, _ edge: Int32) -> Int32? {
+    guard let record = log.record(graph.firstOutput(edge)) else { return nil }
+    return DecodedRecord(record, in: log).outputs.map(\.content).first {
+      log.node(ofContent: $0) == node
+    }
+  }
+
+  /// Copies an edited file to a free name beside it.
+  func keepEdit(_ node: Int32, _ events: (BuildEvent) -> Void) throws(QuenchError) {
+    let path = paths.string(node)
+    let bytes = try files.read(path)
+    var name = path + ".edited"
+    var number = 1
+    while try files.identity(name) != nil {
+      // An equal copy is copy enough.
+      if try files.read(name) == bytes { return }
+      number += 1
+      name = path + ".edited\(number)"
+    }
+    try files.write(name, bytes)
+    events(.editKept(path: path, as: name))
+  }
+
+  /// Keeps a copy of an editable output of which nobody knows who wrote it: its edge has no
+  /// intact record, so that it may hold somebody's work.
+  func protectUnknown(_ edge: Int32, _ run: Run, _ events: (BuildEvent) -> Void)
+    throws(QuenchError)
+  {
+    guard graph.isSet(.keepEdits, of: edge), log.state(graph.firstOutput(edge)) != .done else {
+      return
+    }
+    for node in graph.outputs(edge) {
+      let content = try states.refresh(node)
+      guard log.contentKind[Int(content)] == .file, run.previousOutputs[node] != content else {
+        continue
+      }
+      try keepEdit(node, events)
+    }
+  }
+
+  /// Removes outputs of earlier builds of this manifest that no edge makes any more, if they are
+  /// still as they were written and are no input either.
+  func removeDead(_ events: (BuildEvent) -> Void) throws(QuenchError) {
+    guard !options.keepDead, !options.dryRun else { return }
+    let manifest = CanonicalPath.fold(options.manifest)
+    for output in log.recordedOutputs() {
+      guard let record = log.record(output) else { continue }
+      // Most records belong to an edge that stands: one look is enough for them.
+      if graph.producer(output) >= 0, log.word(at: record.offset + 20 + reasonLength(record)) == 1 {
+        continue
+      }
+      let old = DecodedRecord(record, in: log)
+      guard Int(old.manifest) < log.nodeOfPath.count,
+        paths.string(log.nodeOfPath[Int(old.manifest)]) == manifest
+      else { continue }
+      for entry in old.outputs {
+        guard let node = log.node(ofContent: entry.content), graph.producer(node) < 0,
+          !graph.mentions(node), try states.current(node) == entry.content,
+          log.contentKind[Int(entry.content)] == .file
+        else { continue }
+        let path = paths.string(node)
+        try files.remove(path)
+        try states.refresh(node)
+        summary.removed.append(path)
+        events(.removedDead(path))
+      }
+      if graph.producer(output) < 0 { log.drop(output) }
+    }
+  }
+
+  private func reasonLength(_ record: EdgeRecord) -> Int {
+    (Int(log.word(at: record.offset + 16)) + 3) & ~3
+  }
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: how a command line reads, without running a shell.
+
+/// What the engine has to know of a command: whether a shell is needed, which programs it starts,
+/// which files and environment variables it names.
+enum ShellWords {
+  /// One word of a command line.
+  struct Word: Equatable {
+    var text: String
+    /// Stands where a program's name stands.
+    var isCommand = false
+    /// Written to by a redirection.
+    var isWritten = false
+  }
+
+  /// Whether bytes need no quoting (the characters that Ninja leaves alone).
+  static func isSafe(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+    for byte in bytes {
+      switch byte {
+      case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+        UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "_"), UInt8(ascii: "+"),
+        UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "/"):
+        continue
+      default: return false
+      }
+    }
+    return true
+  }
+
+  static func quote(_ bytes: UnsafeBufferPointer<UInt8>, to out: inout [UInt8]) {
+    out.append(UInt8(ascii: "'"))
+    for byte in bytes {
+      if byte == UInt8(ascii: "'") {
+        out.append(contentsOf: "'\\''".utf8)
+      } else {
+        out.append(byte)
+      }
+    }
+    out.append(UInt8(ascii: "'"))
+  }
+
+  /// The arguments of a command that means the same with and without a shell, else nil.
+  static func plainArguments(_ command: [UInt8]) -> [String]? {
+    var words: [String] = []
+    for part in command.split(separator: 0x20) {
+      for (index, byte) in part.enumerated() {
+        switch byte {
+        case UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"), UInt8(ascii: "<"),
+          UInt8(ascii: ">"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "$"),
+          UInt8(ascii: "`"), UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: "'"),
+          UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["), UInt8(ascii: "]"),
+          UInt8(ascii: "{"), UInt8(ascii: "}"), 0...0x1F:
+          return nil
+        case UInt8(ascii: "~"), UInt8(ascii: "#"), UInt8(ascii: "!"), UInt8(ascii: "%"):
+          if index == 0 { return nil }
+        case UInt8(ascii: "=") where words.isEmpty: return nil
+        case UInt8(ascii: ":") where words.isEmpty: return nil
+        default: continue
+        }
+      }
+      words.append(String(decoding: part, as: UTF8.self))
+    }
+    guard let first = words.first, !builtins.contains(first) else { return nil }
+    return words
+  }
+
+  /// Names that a shell answers itself.
+  static let builtins: Set<String> = [
+    ".", ":", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "do", "done",
+    "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fg", "fi", "for",
+    "function", "getopts", "hash", "if", "in", "jobs", "kill", "let", "local", "printf", "pwd",
+    "read", "readonly", "return", "select", "set", "shift", "source", "test", "then", "time",
+    "times", "trap", "true", "type", "ulimit", "umask", "unalias", "unset", "until", "wait",
+    "while", "[", "[[", "{", "}", "!",
+  ]
+
+  private static let beforeCommands: Set<String> = [
+    "if", "then", "else", "elif", "while", "until", "do", "!", "{", "(", "time", "exec",
+  ]
+
+  /// The words of a command line. Words that a shell would expand are left as they stand.
+  static func split(_ command: [UInt8]) -> [Word] {
+    var words: [Word] = []
+    var current: [UInt8] = []
+    var open = false
+    var atCommand = true
+    var afterRedirection = false
+    func finish() {
+      guard open else { return }
+      open = false
+      var word = Word(text: String(decoding: current, as: UTF8.self))
+      current.removeAll(keepingCapacity: true)
+      if afterRedirection {
+        word.isWritten = true
+        afterRedirection = false
+      } else if atCommand {
+        let assigns = word.text.firstIndex(of: "=").map { $0 != word.text.startIndex } ?? false
+        word.isCommand = !assigns
+        if !assigns, !beforeCommands.contains(word.text) { atCommand = false }
+      }
+      words.append(word)
+    }
+    var index = 0
+    while index < command.count {
+      let byte = command[index]
+      switch byte {
+      case 0x20, 0x09: finish()
+      case 0x0A, UInt8(ascii: ";"), UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: "("),
+        UInt8(ascii: ")"), UInt8(ascii: "`"):
+        finish()
+        afterRedirection = false
+        atCommand = true
+      case UInt8(ascii: ">"):
+        // `2>` is a descriptor, not a word.
+        if !(open && current.allSatisfy { $0 >= 0x30 && $0 <= 0x39 }) { finish() }
+        open = false
+        current.removeAll(keepingCapacity: true)
+        afterRedirection = true
+        if index + 1 < command.count,
+          command[index + 1] == UInt8(ascii: ">") || command[index + 1] == UInt8(ascii: "&")
+            || command[index + 1] == UInt8(ascii: "|")
+        {
+          index += 1
+        }
+      case UInt8(ascii: "<"): finish()
+      case UInt8(ascii: "'"):
+        open = true
+        index += 1
+        while index < command.count, command[index] != UInt8(ascii: "'") {
+          current.append(command[index])
+          index += 1
+        }
+      case UInt8(ascii: "\""):
+        open = true
+        index += 1
+        while index < command.count, command[index] != UInt8(ascii: "\"") {
+          if command[index] == UInt8(ascii: "\\"), index + 1 < command.count { index += 1 }
+          current.append(command[index])
+          index += 1
+        }
+      case UInt8(ascii: "\\"):
+        open = true
+        index += 1
+        if index < command.count { current.append(command[index]) }
+      default:
+        open = true
+        current.append(byte)
+      }
+      index += 1
+    }
+    finish()
+    return words
+  }
+
+  /// Names after `$` in the text that the shell sees, in order, each once.
+  static func environmentNames(_ command: [UInt8]) -> [String] {
+    var names: [String] = []
+    var index = 0
+    while index < command.count {
+      defer { index += 1 }
+      guard command[index] == UInt8(ascii: "$") else { continue }
+      var start = index + 1
+      if start < command.count, command[start] == UInt8(ascii: "{") { start += 1 }
+      var end = start
+      while end < command.count, Lexer.isName(command[end], dots: false),
+        command[end] != UInt8(ascii: "-")
+      {
+        end += 1
+      }
+      guard end > start, command[start] > 0x39 || command[start] < 0x30 else { continue }
+      let name = String(decoding: command[start..<end], as: UTF8.self)
+      if !names.contains(name) { names.append(name) }
+    }
+    return names
+  }
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: whether an edge has to run. Decided here and nowhere else.
+
+internal import CSystem
+internal import Diagnostics
+internal import Glibc
+
+/// The answer for one edge.
+enum Verdict {
+  /// Outputs are what the edge wrote, from exactly these inputs.
+  case fresh
+  /// Fresh, but for outputs that were edited by hand and may be (`keep_edits`).
+  case edited([Int32])
+  /// A generator whose outputs somebody made by hand: taken as they are.
+  case adopted
+  case stale(Reason)
+  /// Stale, and an output that may be edited was edited: running would lose the edit.
+  case conflict(Reason, edited: [Int32])
+}
+
+/// Compares edges with their records.
+final class Staleness {
+  let graph: Graph
+  let states: FileStates
+  let log: TraceLog
+  let environment: [String: String]
+  let tools: ToolTable
+  /// Scratch space for the command of the edge that is looked at.
+  var command: [UInt8] = []
+  private var observed = Observed()
+  private(set) var fields: FieldBytes
+
+  init(
+    graph: Graph, states: FileStates, log: TraceLog, environment: [String: String],
+    tools: ToolTable
+  ) {
+    self.graph = graph
+    self.states = states
+    self.log = log
+    self.environment = environment
+    self.tools = tools
+    fields = FieldBytes(log: log)
+  }
+
+  /// Whether an edge is fresh: its outputs exist and are what it last wrote, and command, response
+  /// file, environment, tools and all inputs equal those of its last success.
+  ///
+  /// The inputs must be up to date, or marked as pending. Times are never compared, but for
+  /// generators, whose outputs may have been made by hand.
+  func verdict(for edge: Int32) throws(QuenchError) -> Verdict {
+    let output = graph.firstOutput(edge)
+    let keepsEdits = graph.isSet(.keepEdits, of: edge)
+    for node in graph.inputs(edge) where states.isPending(node) {
+      return try stale(.inputWillChange(path(node)), edge, keepsEdits)
+    }
+    guard let record = log.record(output) else {
+      if try isMadeByHand(edge) { return .adopted }
+      for node in graph.outputs(edge) where try !states.exists(node) {
+        return .stale(.missingOutput(path(node)))
+      }
+      return .stale(.neverBuilt)
+    }
+    switch log.state(output) {
+    case .began: return try stale(.interrupted, edge, keepsEdits)
+    case .failed: return try stale(.failed, edge, keepsEdits)
+    case .none, .done: break
+    }
+    for node in graph.outputs(edge) where try !states.exists(node) {
+      return .stale(.missingOutput(path(node)))
+    }
+    if let node = firstUnsettled(record) {
+      return try stale(.changedDuringRun(path(node)), edge, keepsEdits)
+    }
+
+    readObserved(record)
+    for node in observed.discovered where states.isPending(node) {
+      return try stale(.inputWillChange(path(node)), edge, keepsEdits)
+    }
+    fields.bytes.removeAll(keepingCapacity: true)
+    if let node = try writeFields(edge, observed, to: &fields) {
+      return try stale(.alwaysRuns(path(node)), edge, keepsEdits)
+    }
+    let outputsDiffer = try changedOutputs(record, edge)
+    if !equalsFields(of: record) {
+      if !outputsDiffer.isEmpty, try isMadeByHand(edge) { return .adopted }
+      return try stale(firstDifference(record), edge, keepsEdits)
+    }
+    if outputsDiffer.isEmpty { return .fresh }
+    if keepsEdits { return .edited(outputsDiffer) }
+    if try isMadeByHand(edge) { return .adopted }
+    return .stale(.outputChanged(path(outputsDiffer[0])))
+  }
+
+  private func stale(_ reason: Reason, _ edge: Int32, _ keepsEdits: Bool) throws(QuenchError)
+    -> Verdict
+  {
+    guard keepsEdits, let record = log.record(graph.firstOutput(edge)) else {
+      return .stale(reason)
+    }
+    // After a run that did not end, what stands there may be its own work, not an edit.
+    guard log.state(graph.firstOutput(edge)) == .done else { return .stale(reason) }
+    let edited = try changedOutputs(record, edge)
+    return edited.isEmpty ? .stale(reason) : .conflict(reason, edited: edited)
+  }
+
+  private func path(_ node: Int32) -> String { graph.paths.string(node) }
+}
+
+// MARK: - Against the record
+
+extension Staleness {
+  /// Outputs that are there but are not what the edge wrote.
+  private func changedOutputs(_ record: EdgeRecord, _ edge: Int32) throws(QuenchError) -> [Int32] {
+    var changed: [Int32] = []
+    var offset = outputsOffset(record)
+    let count = log.word(at: offset)
+    for _ in 0..<count {
+      let content = log.word(at: offset + 8)
+      offset += 8
+      guard let node = log.node(ofContent: content), graph.producer(node) == edge else { continue }
+      if try states.current(node) != content, try states.exists(node) { changed.append(node) }
+    }
+    return changed
+  }
+
+  private func outputsOffset(_ record: EdgeRecord) -> Int {
+    let reason = Int(log.word(at: record.offset + 16))
+    return record.offset + 20 + (reason + 3) & ~3
+  }
+
+  private func fieldsOffset(_ record: EdgeRecord) -> Int {
+    var offset = outputsOffset(record)
+    offset += 4 + 8 * Int(log.word(at: offset))
+    return offset + 4 + 4 * Int(log.word(at: offset))
+  }
+
+  private func firstUnsettled(_ record: EdgeRecord) -> Int32? {
+    var offset = outputsOffset(record)
+    offset += 4 + 8 * Int(log.word(at: offset))
+    guard log.word(at: offset) > 0 else { return nil }
+    let id = Int(log.word(at: offset + 4))
+    return id < log.nodeOfPath.count ? log.nodeOfPath[id] : nil
+  }
+
+  private func equalsFields(of record: EdgeRecord) -> Bool {
+    let start = fieldsOffset(record)
+    let end = record.offset + Int(log.word(at: record.offset - 16))
+    guard end - start == fields.bytes.count, start <= end else { return false }
+    return log.buffer.withUnsafeBytes { old in
+      fields.bytes.withUnsafeBytes { new in
+        guard let a = old.baseAddress, let b = new.baseAddress else { return true }
+        return memcmp(a + start, b, new.count) == 0
+      }
+    }
+  }
+
+  /// Fills `observed` from the tail of the record's fields.
+  private func readObserved(_ record: EdgeRecord) {
+    observed.clear()
+    let end = record.offset + Int(log.word(at: record.offset - 16))
+    log.buffer.withUnsafeBytes { all in
+      var reader = WordReader(
+        bytes: UnsafeRawBufferPointer(rebasing: all[..<end]), offset: fieldsOffset(record))
+      _ = reader.word()
+      reader.skipBlock()
+      if reader.word() > 0 {
+        reader.skipBlock()
+        reader.skipBlock()
+      }
+      for _ in 0..<reader.count(size: 3) {
+        reader.skipBlock()
+        _ = reader.word()
+        reader.skipBlock()
+      }
+      reader.offset += 4 * reader.count()
+      reader.offset += 4 * reader.count()
+      for _ in 0..<reader.count(size: 2) {
+        let id = Int(reader.word())
+        let content = reader.word()
+        guard id < log.nodeOfPath.count else { continue }
+        let word = log.nodeOfPath[id]
+        // The same word may mean another program today.
+        let file = tools.program(word) ?? log.node(ofContent: content) ?? word
+        observed.tools.append((word, file))
+      }
+      for _ in 0..<reader.count() {
+        if let node = log.node(ofContent: reader.word()) { observed.named.append(node) }
+      }
+      for _ in 0..<reader.count() {
+        if let node = log.node(ofContent: reader.word()) { observed.discovered.append(node) }
+      }
+    }
+  }
+
+  /// Files beyond the manifest that an edge read in its last run.
+  func discoveredInputs(_ edge: Int32) -> [Int32] {
+    guard let record = log.record(graph.firstOutput(edge)) else { return [] }
+    readObserved(record)
+    return observed.discovered
+  }
+
+  /// Whether a generator's outputs were made outside the build, by the order of times that Ninja
+  /// uses: none is older than an input. The one place where times decide.
+  private func isMadeByHand(_ edge: Int32) throws(QuenchError) -> Bool {
+    guard graph.has(.generator, edge), try graph.flag(.generator, of: edge) else { return false }
+    if log.state(graph.firstOutput(edge)) == .failed || log.state(graph.firstOutput(edge)) == .began
+    {
+      return false
+    }
+    var oldest = Int64.max
+    for node in graph.outputs(edge) {
+      guard try states.exists(node), let identity = states.identity(node) else { return false }
+      oldest = min(oldest, identity.modified)
+    }
+    for node in graph.inputs(edge) {
+      if try states.current(node) == TraceLog.always { return false }
+      guard let identity = states.identity(node) else { continue }
+      if identity.modified > oldest { return false }
+    }
+    return true
+  }
+
+  private func firstDifference(_ record: EdgeRecord) -> Reason {
+    let old = DecodedRecord(record, in: log).fields
+    let new = FieldValues(fields.bytes)
+    return Difference(log: log).first(from: old, to: new)
+  }
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include "CSystemEngine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+extern char **environ;
+
+static void fill(cs_identity *identity, const struct stat *s) {
+  identity->device = (uint64_t)s->st_dev;
+  identity->inode = (uint64_t)s->st_ino;
+  identity->size = (uint64_t)s->st_size;
+  identity->modified = (int64_t)s->st_mtim.tv_sec * 1000000000 + s->st_mtim.tv_nsec;
+  identity->changed = (int64_t)s->st_ctim.tv_sec * 1000000000 + s->st_ctim.tv_nsec;
+  identity->mode = s->st_mode;
+}
+
+int cs_identify(int directory, const char *path, cs_identity *identity) {
+  struct stat s;
+  if (fstatat(directory, path, &s, 0) != 0) return errno;
+  fill(identity, &s);
+  return 0;
+}
+
+int cs_identify_open(int descriptor, cs_identity *identity) {
+  struct stat s;
+  if (fstat(descriptor, &s) != 0) return errno;
+  fill(identity, &s);
+  return 0;
+}
+
+int cs_pipe(int ends[2]) {
+  int raw[2];
+  if (pipe2(raw, O_CLOEXEC) != 0) return errno;
+  ends[0] = fcntl(raw[0], F_DUPFD_CLOEXEC, 10);
+  ends[1] = fcntl(raw[1], F_DUPFD_CLOEXEC, 10);
+  int failure = errno;
+  close(raw[0]);
+  close(raw[1]);
+  if (ends[0] >= 0 && ends[1] >= 0) return 0;
+  if (ends[0] >= 0) close(ends[0]);
+  if (ends[1] >= 0) close(ends[1]);
+  return failure;
+}
+
+int cs_signals_open(const int *signals, int count, sigset_t *old) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+  int failure = pthread_sigmask(SIG_BLOCK, &set, old);
+  if (failure != 0) {
+    errno = failure;
+    return -1;
+  }
+  int descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (descriptor < 0) {
+    failure = errno;
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+    errno = failure;
+  }
+  return descriptor;
+}
+
+int cs_signals_read(int descriptor) {
+  struct signalfd_siginfo info;
+  ssize_t count = read(descriptor, &info, sizeof info);
+  return count == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+int cs_pidfd_open(pid_t process) {
+#ifdef SYS_pidfd_open
+  return (int)syscall(SYS_pidfd_open, process, 0);
+#else
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+
+int cs_spawn(pid_t *process, const char *path, char *const *arguments, char *const *environment,
+             int directory, int output, int progress) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  int failure = posix_spawn_file_actions_init(&actions);
+  if (failure != 0) return failure;
+  failure = posix_spawnattr_init(&attributes);
+  if (failure != 0) {
+    posix_spawn_file_actions_destroy(&actions);
+    return failure;
+  }
+  short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+  sigset_t none, standard;
+  sigemptyset(&none);
+  sigemptyset(&standard);
+  sigaddset(&standard, SIGINT);
+  sigaddset(&standard, SIGTERM);
+  sigaddset(&standard, SIGHUP);
+  sigaddset(&standard, SIGPIPE);
+  failure = posix_spawn_file_actions_addfchdir_np(&actions, directory);
+  if (failure == 0 && output >= 0) {
+    flags |= POSIX_SPAWN_SETPGROUP;
+    failure = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+    if (failure == 0) failure = posix_spawn_file_actions_adddup2(&actions, output, 1);
+    if (failure == 0) failure = posix_spawn_file_actions_adddup2(&actions, output, 2);
+  }
+  if (failure == 0 && progress >= 0)
+    failure = posix_spawn_file_actions_adddup2(&actions, progress, 3);
+  if (failure == 0) failure = posix_spawnattr_setsigmask(&attributes, &none);
+  if (failure == 0) failure = posix_spawnattr_setsigdefault(&attributes, &standard);
+  if (failure == 0) failure = posix_spawnattr_setpgroup(&attributes, 0);
+  if (failure == 0) failure = posix_spawnattr_setflags(&attributes, flags);
+  if (failure == 0)
+    failure = posix_spawn(process, path, &actions, &attributes, arguments, environment);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  return failure;
+}
+
+int cs_exit_code(int status) {
+  if (WIFEXITED(status)) return WEXITSTATUS(status);
+  if (WIFSIGNALED(status)) return 128 + WTERMSIG(status);
+  return 1;
+}
+
+int cs_exit_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+
+uint64_t cs_hash(const void *bytes, size_t count, uint64_t seed) {
+  return XXH3_64bits_withSeed(bytes, count, seed);
+}
+
+static int64_t now(clockid_t clock) {
+  struct timespec t;
+  clock_gettime(clock, &t);
+  return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+int64_t cs_now(void) { return now(CLOCK_REALTIME); }
+int64_t cs_monotonic(void) { return now(CLOCK_MONOTONIC); }
+
+char **cs_environment(void) { return environ; }

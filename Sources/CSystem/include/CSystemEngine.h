@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// CSystem for the build engine: identities, pipes, signals, processes, hashing. All thread-safe.
+#ifndef CSYSTEM_ENGINE_H
+#define CSYSTEM_ENGINE_H
+
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#pragma clang assume_nonnull begin
+
+/// What tells one state of a file from another without reading it. Times in nanoseconds.
+typedef struct {
+  uint64_t device, inode, size;
+  int64_t modified, changed;
+  uint32_t mode;
+} cs_identity;
+
+/// fstatat, following links. Returns 0 or errno.
+int cs_identify(int directory, const char *path, cs_identity *identity);
+/// fstat. Returns 0 or errno.
+int cs_identify_open(int descriptor, cs_identity *identity);
+
+/// A pipe whose ends are close-on-exec and numbered 10 or higher, so that they never collide with
+/// the descriptors that a child is given. Returns 0 or errno.
+int cs_pipe(int ends[_Nonnull 2]);
+/// Blocks the signals in the calling thread and returns a descriptor that reports them (-1 and
+/// errno on failure); `old` receives the mask to restore.
+int cs_signals_open(const int *signals, int count, sigset_t *old);
+/// Reads one signal number from such a descriptor, 0 when none is waiting.
+int cs_signals_read(int descriptor);
+/// A descriptor that becomes readable when the process ends, or -1 and errno.
+int cs_pidfd_open(pid_t process);
+
+/// Starts a process in `directory` with its standard input from /dev/null, both outputs to
+/// `output`, `progress` (unless -1) as descriptor 3, in a process group of its own.
+/// `output` -1 means: inherit all three and the process group. Returns 0 or errno.
+int cs_spawn(pid_t *process, const char *path, char *_Nullable const *_Nonnull arguments,
+             char *_Nullable const *_Nonnull environment, int directory, int output,
+             int progress);
+
+/// Exit code of a wait status; 128 + n for a process that signal n ended.
+int cs_exit_code(int status);
+/// The signal that ended the process, or 0.
+int cs_exit_signal(int status);
+
+/// XXH3, 64 bits: for tables and checksums, not for content.
+uint64_t cs_hash(const void *_Nullable bytes, size_t count, uint64_t seed);
+
+/// CLOCK_REALTIME and CLOCK_MONOTONIC in nanoseconds.
+int64_t cs_now(void);
+int64_t cs_monotonic(void);
+
+/// The process's environment.
+char *_Nullable *_Nonnull cs_environment(void);
+
+#pragma clang assume_nonnull end
+#endif
