@@ -12,8 +12,9 @@ public enum Folding {
   /// Folds a model for fixed input shapes.
   ///
   /// In this order: names; opset below 13 raised to 13; constant expressions computed; Identity
-  /// and Dropout removed; BatchNormalization folded into the layer before it where weights are
-  /// constants and nothing else reads the layer's output; what nothing reads removed; shapes of
+  /// and Dropout removed; BatchNormalization, and Mul and Add of a constant per channel, folded
+  /// into the layer before them where its weights are constants and nothing else reads its
+  /// output; what nothing reads removed; shapes of
   /// all tensors written down.
   /// - Parameter inputs: shapes by input name; others take their declared shape with batch 1.
   /// - Throws: `.data` as `ShapeInference.infer`, and when an operator cannot be raised.
@@ -41,7 +42,7 @@ public enum Folding {
     removeIdentities(&folded.graph)
     try foldConstants(&folded)
     removeIdentities(&folded.graph)
-    folded.graph = try NormalizationFold.fold(folded.graph)
+    folded.graph = try AffineFold.fold(folded.graph)
     folded.graph.removeDead()
     try writeShapes(&folded)
     return folded

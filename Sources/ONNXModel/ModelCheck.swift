@@ -98,6 +98,12 @@ public enum ModelCheck {
           at: .tensor(sparse), try: "export the model with dense weights"))
     }
     for node in graph.nodes {
+      if node.message.attribute.contains(where: { $0.hasT && $0.t.isExternal }) {
+        faults.append(
+          QuenchError(
+            .data, "the \(node.title) holds external data, which is only supported for weights",
+            at: node.place))
+      }
       for body in node.subgraphs { checkConstants(body, &faults) }
     }
   }

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// ONNXModel: batch normalisation folded into the layer before it.
+// ONNXModel: batch normalisation and constants per channel folded into the layer before them.
 
 internal import Diagnostics
 internal import Tensors
 
-/// Folds BatchNormalization into a Conv, ConvTranspose or Gemm before it.
+/// Folds what scales and shifts channels into a Conv, ConvTranspose or Gemm before it:
+/// BatchNormalization, and Mul and Add of a constant per channel.
 ///
 /// With a = gamma / sqrt(variance + epsilon): w' = w · a and b' = (b − mean) · a + beta, per output
-/// channel, in double, rounded to float32 once. The layer takes over the name of the
-/// normalisation's output. Weights and bias become constants of their own, so layers that shared
-/// them stay right. A normalisation that cannot be folded stays.
-struct NormalizationFold {
+/// channel, in double, rounded to float32 once for each node folded in. The layer takes over the
+/// name of that node's output. Weights and bias become constants of their own, so layers that
+/// shared them stay right. What cannot be folded stays.
+struct AffineFold {
+  private static let layers: Set<String> = ["Conv", "ConvTranspose", "Gemm"]
+
   private var graph: Graph
   private var names: NameSource
   private var initializers: [String: Initializer] = [:]
@@ -18,8 +21,7 @@ struct NormalizationFold {
   private var reads: [String: Int] = [:]
 
   static func fold(_ graph: Graph) throws(QuenchError) -> Graph {
-    guard graph.nodes.contains(where: { $0.opType == "BatchNormalization" }) else { return graph }
-    var folder = NormalizationFold(graph)
+    var folder = AffineFold(graph)
     try folder.run()
     return folder.graph
   }
@@ -37,14 +39,13 @@ struct NormalizationFold {
   private mutating func run() throws(QuenchError) {
     var producers = graph.producers()
     var gone: Set<Int> = []
-    for (index, node) in graph.nodes.enumerated() {
-      guard node.opType == "BatchNormalization", node.domain.isEmpty,
-        node.int("training_mode", default: 0) == 0,
-        node.outputs.dropFirst().allSatisfy(\.isEmpty), let input = node.inputs.first,
-        let source = producers[input], reads[input] == 1, graph.nodes[source].outputs == [input]
+    for (index, node) in graph.nodes.enumerated() where node.domain.isEmpty {
+      guard let input = folded(node), let source = producers[input], reads[input] == 1,
+        graph.nodes[source].outputs == [input], graph.nodes[source].domain.isEmpty,
+        AffineFold.layers.contains(graph.nodes[source].opType)
       else { continue }
       do throws(QuenchError) {
-        guard let parameters = try parameters(node),
+        guard let parameters = try parameters(node, behind: graph.nodes[source]),
           let folded = try layer(graph.nodes[source], parameters)
         else { continue }
         graph.nodes[source] = folded
@@ -60,14 +61,28 @@ struct NormalizationFold {
     graph.nodes = graph.nodes.indices.filter { !gone.contains($0) }.map { graph.nodes[$0] }
   }
 
-  /// y = x · factor + offset per channel, offset = beta − mean · factor.
+  /// The computed input of a node that may be folded.
+  private func folded(_ node: Node) -> String? {
+    switch node.opType {
+    case "BatchNormalization":
+      guard node.int("training_mode", default: 0) == 0,
+        node.outputs.dropFirst().allSatisfy(\.isEmpty)
+      else { return nil }
+      return node.inputs.first
+    case "Add", "Mul": return node.inputs.first { initializers[$0] == nil }
+    default: return nil
+    }
+  }
+
+  /// y = (x − mean) · factor + beta per channel.
   private struct Parameters {
     let factor: [Double]
     let mean: [Double]
     let beta: [Double]
   }
 
-  private func parameters(_ node: Node) throws(QuenchError) -> Parameters? {
+  private func parameters(_ node: Node, behind layer: Node) throws(QuenchError) -> Parameters? {
+    if node.opType != "BatchNormalization" { return try constants(node, behind: layer) }
     guard node.inputs.count == 5, let gamma = try vector(node.inputs[1]),
       let beta = try vector(node.inputs[2]), let mean = try vector(node.inputs[3]),
       let variance = try vector(node.inputs[4]), gamma.count == beta.count,
@@ -80,6 +95,25 @@ struct NormalizationFold {
     return Parameters(factor: factor, mean: mean, beta: beta)
   }
 
+  /// Mul or Add of a constant that has one number a channel and 1 elsewhere.
+  private func constants(_ node: Node, behind layer: Node) throws(QuenchError) -> Parameters? {
+    guard node.inputs.count == 2, let name = node.inputs.first(where: { initializers[$0] != nil }),
+      let held = initializers[name], held.knownElementType == .float32,
+      layer.inputs.count >= 2, let rank = initializers[layer.inputs[1]]?.shape.count
+    else { return nil }
+    // Counted from the back, as broadcasting does; a higher rank would change the output's.
+    let behind = layer.opType == "Gemm" ? 0 : rank - 2
+    let shape = held.shape
+    guard behind >= 0, shape.count > behind, shape.count <= rank else { return nil }
+    let channel = shape.count - 1 - behind
+    let values = try held.tensor().floats.map(Double.init)
+    guard shape[channel] == values.count, values.allSatisfy(\.isFinite) else { return nil }
+    let zeros = [Double](repeating: 0, count: values.count)
+    if node.opType == "Mul" { return Parameters(factor: values, mean: zeros, beta: zeros) }
+    let ones = [Double](repeating: 1, count: values.count)
+    return Parameters(factor: ones, mean: zeros, beta: values)
+  }
+
   private func vector(_ name: String) throws(QuenchError) -> [Double]? {
     guard let held = initializers[name], held.knownElementType == .float32,
       held.shape.count == 1
@@ -90,8 +124,7 @@ struct NormalizationFold {
   private mutating func layer(
     _ layer: Node, _ parameters: Parameters
   ) throws(QuenchError) -> Node? {
-    let types = ["Conv", "ConvTranspose", "Gemm"]
-    guard types.contains(layer.opType), layer.domain.isEmpty, layer.inputs.count >= 2,
+    guard layer.inputs.count >= 2,
       let held = initializers[layer.inputs[1]], held.knownElementType == .float32
     else { return nil }
     let weight = try held.tensor()
