@@ -29,6 +29,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 // Golden files are read from the source tree, never bundled.
 let goldenFolders: [String: [String]] = [
+  "CompilationTests": ["Golden"],
   "DatasetsTests": ["Golden"],
   "QuantizationTests": ["Golden"],
 ]

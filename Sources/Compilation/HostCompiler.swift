@@ -12,7 +12,8 @@ internal import Tensors
 /// The graph is that of the QDQ model, in Ascend's operator names, with INT8 weights and INT32
 /// biases as they are there. Weights of layers that stay float, which the target computes in FP16,
 /// are stored as float16, so that executing the file shows the rounding of FP16 *weights*; the
-/// arithmetic of such layers on the CPU is float32. Nothing in the file runs on a device, and the
+/// arithmetic of such layers on the CPU is float32, and so are constants of other operators (a bias
+/// that an Add brings to a MatMul, for example). Nothing in the file runs on a device, and the
 /// header, the model's attributes and every summary say so.
 public enum HostCompiler {
   /// Compiles a model.

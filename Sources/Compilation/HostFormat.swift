@@ -16,7 +16,7 @@ enum HostFormat {
   /// Model attribute: says in words what the file is.
   static let mark = "quench_host_built"
   static let markText =
-    "host-built by quench: runs on the CPU for development, holds no code for any device"
+    "made by quench without a compiler: runs on the CPU, holds no code for any device"
   static let versionKey = "quench_host_version"
   static let irVersion = "quench_ir_version"
   /// Model attribute: list of `domain=version`.

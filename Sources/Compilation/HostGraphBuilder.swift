@@ -282,12 +282,14 @@ extension HostGraphBuilder {
     return references[tensor] ?? ""
   }
 
+  /// The shape of a constant, seen through the node that dequantises or widens it.
   private func shape(of tensor: String) -> [Int]? {
     if let constant = constants[tensor] { return constant.shape }
     guard let index = producers[tensor], let source = model.graph.nodes[index].inputs.first else {
       return nil
     }
-    return model.graph.nodes[index].opType == "DequantizeLinear" ? constants[source]?.shape : nil
+    let isTransparent = ["DequantizeLinear", "Cast"].contains(model.graph.nodes[index].opType)
+    return isTransparent ? constants[source]?.shape : nil
   }
 
   private func described(_ value: ValueInfo) throws(QuenchError) -> OMTensorDescriptor {

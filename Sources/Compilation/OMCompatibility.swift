@@ -9,7 +9,7 @@ public enum OMCompatibility: Sendable, Equatable {
   case sameArchitecture(compiled: String)
   /// Compiled for another architecture, which the loader refuses: an error.
   case different(compiled: String)
-  /// The file names no SoC (the loader then skips its check), or one that the table does not know.
+  /// The file names no SoC (the loader then skips its check), or the table cannot tell.
   case unknown(compiled: String?)
 
   /// Compares as the loader does: by NpuArch, not by name.
@@ -21,10 +21,15 @@ public enum OMCompatibility: Sendable, Equatable {
     guard let other = SoCTable.all.first(where: { $0.name == compiled }) else {
       return .unknown(compiled: compiled)
     }
-    if let arch = soc.npuArch, arch == other.npuArch {
-      return .sameArchitecture(compiled: compiled)
+    if let arch = soc.npuArch, let compiledArch = other.npuArch {
+      return arch == compiledArch
+        ? .sameArchitecture(compiled: compiled) : .different(compiled: compiled)
     }
-    return .different(compiled: compiled)
+    // Without numbers, cores of different generations tell at least that the chips differ.
+    if let core = soc.coreType, let compiledCore = other.coreType, core != compiledCore {
+      return .different(compiled: compiled)
+    }
+    return .unknown(compiled: compiled)
   }
 
   /// The result in a sentence.
@@ -37,7 +42,8 @@ public enum OMCompatibility: Sendable, Equatable {
     case .different(let compiled):
       "compiled for \(compiled), whose architecture is not that of \(soc.name): it will not load"
     case .unknown(nil): "the file names no SoC, so nothing can be checked before it is loaded"
-    case .unknown(let compiled?): "compiled for \(compiled), of which nothing is known here"
+    case .unknown(let compiled?):
+      "compiled for \(compiled); whether it loads on \(soc.name) is not known here"
     }
   }
 }

@@ -7,7 +7,7 @@ extension OMSummary {
   /// - Parameter listsOperators: whether every operator gets a line; their counts always do.
   public func text(listsOperators: Bool = false) -> String {
     var lines: [String] = []
-    if isHostBuilt { lines.append("HOST-BUILT: \(HostFormat.markText)") }
+    if isHostBuilt { lines.append("HOST-BUILT  \(HostFormat.markText)") }
     lines += [
       "name        \(name)",
       "container   \(dialect.rawValue), version \(version), \(modelType)",
@@ -39,7 +39,10 @@ extension OMSummary {
       .map { "\($0.key) \($0.value) bytes" }.joined(separator: ", ")
     lines.append("constants   \(model.constants.count)\(bytes.isEmpty ? "" : ": \(bytes)")")
     if let aipp = model.aipp {
-      let settings = aipp.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+      // Switches that are off and numbers that are zero would hide the few that are not.
+      let settings = aipp.sorted { $0.key < $1.key }
+        .filter { !["0", "0.0", "false", ""].contains($0.value) }
+        .map { "\($0.key)=\($0.value)" }
       lines.append("aipp        \(settings.joined(separator: " "))")
     }
     lines.append("operators   \(model.operators.count)")

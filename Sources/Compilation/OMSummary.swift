@@ -164,7 +164,9 @@ extension OMSummary {
       summary.inputs = interface.inputs.map(port)
       summary.outputs = interface.outputs.map(port)
     } else {
-      summary.inputs = graph.op.filter { $0.type.hasSuffix("Data") }.map {
+      summary.inputs = graph.op.filter {
+        ["Data", "AippData", "RefData"].contains($0.type)
+      }.map {
         port($0.name, $0.outputDesc.first ?? $0.inputDesc.first ?? OMTensorDescriptor())
       }
       summary.outputs = outputs(of: graph, definition)
