@@ -74,7 +74,8 @@ struct Debounce {
   /// When to call `settle` next; nil while there is nothing to wait for.
   var deadline: Duration? {
     if let first, let last {
-      let end = first + Debounce.cap
+      // A quiet time beyond the cap is the caller's wish.
+      let end = first + max(Debounce.cap, quiet)
       guard open.isEmpty else { return end }
       return min(last + (isBurst ? quiet : min(quiet, Debounce.quick)), end)
     }

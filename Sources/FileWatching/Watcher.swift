@@ -137,7 +137,8 @@ extension Watcher {
   }
 
   private func take(_ event: InotifyEvent, at now: Duration) throws(QuenchError) {
-    if event.isOverflow {
+    // A file system that is unmounted takes its watches along without a word on the files.
+    if event.isOverflow || event.has(IN_UNMOUNT) {
       lost = true
       return
     }

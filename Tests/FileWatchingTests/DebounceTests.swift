@@ -78,6 +78,8 @@ struct DebounceTests {
     debounce.quiet = .milliseconds(100)
     debounce.note("b", at: at(20))
     #expect(debounce.deadline == at(120))
+    debounce.quiet = .milliseconds(800)
+    #expect(debounce.deadline == at(800))
   }
 
   @Test("a path that changed often is told once")

@@ -217,6 +217,19 @@ struct WatcherTests {
     #expect(try paths(watcher, until: ["project/buildings.txt"]) == ["project/buildings.txt"])
   }
 
+  @Test("a path is reported as the caller wrote it, also from a relative one")
+  func relativePath() throws {
+    space.write("images/1.png", "1")
+    let directory = try #require(getcwd(nil, 0))
+    defer { free(directory) }
+    let depth = String(cString: directory).split(separator: "/").count
+    let images = String(repeating: "../", count: depth) + space.path("images").dropFirst()
+    let watcher = try Watcher(paths: [images + "/"])
+    space.write("images/2.png", "1")
+    let batch = try watcher.nextBatch(timeoutMilliseconds: 5_000)
+    #expect(batch == ChangeBatch(paths: ["\(images)/2.png"]))
+  }
+
   @Test("after update the new paths are watched and the old ones are not")
   func update() throws {
     space.write("a/1", "1")
@@ -248,6 +261,11 @@ struct WatcherTests {
     link(space.path("store/1.png"), space.path("images/1.png"))
     let batch = try watcher.nextBatch(timeoutMilliseconds: 1_500)
     #expect(batch?.paths == [space.path("images/1.png")])
+  }
+
+  @Test("a local file system is not deaf")
+  func notDeaf() throws {
+    #expect(try watcher("images").deafPaths == [])
   }
 
   @Test("a readable interrupt descriptor ends the waiting, now and while it lasts")
