@@ -5,7 +5,8 @@
 Quench itself needs neither this script nor PyTorch: the result, network.onnx, is committed.
 The script is here so that anyone can see how that file came to be, and make it again.
 
-Needs: torch (CPU), onnx, onnxruntime and numpy from PyPI, and Debian's dataset-fashion-mnist.
+Needs: PyTorch 2.13 (its CPU build is enough), onnx, onnxruntime and numpy, and Debian's
+dataset-fashion-mnist.
 Use:   train.py [--data DIR] [--epochs N] [-o network.onnx]
 
 One thread and a fixed seed: on one machine with one version of torch every run gives the same
