@@ -10,8 +10,7 @@ dataset-fashion-mnist.
 Use:   train.py [--data DIR] [--epochs N] [-o network.onnx]
 
 One thread and a fixed seed: on one machine with one version of torch every run gives the same
-weights; across versions and processors the last bits differ, and with them the accuracy by a
-tenth of a point or so.
+weights; across versions and processors the last bits may differ, and so the weights.
 """
 import argparse
 import gzip
