@@ -69,6 +69,11 @@ struct ExternalData {
     let descriptor = open(place.path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
     guard descriptor >= 0 else { throw cannot("open", place.path) }
     defer { close(descriptor) }
+    // Asked again of what was opened: reading a mapping beyond the end would kill the process.
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, Int(status.st_size) >= place.offset + place.count else {
+      throw QuenchError(.noInput, "external data file \"\(place.path)\" is being changed")
+    }
     // A mapping starts on a page; what stands before the offset is skipped.
     let lead = place.offset % Int(sysconf(Int32(_SC_PAGESIZE)))
     let length = lead + place.count

@@ -21,6 +21,9 @@ public enum Folding {
   public static func fold(
     _ model: Model, inputs: [String: [Int]]
   ) throws(QuenchError) -> Model {
+    guard !model.graph.outputs.isEmpty else {
+      throw QuenchError(.data, "the model has no output, so there is nothing to compute")
+    }
     var folded = model
     nameNodes(&folded.graph)
     var symbols: [String: Int] = [:]

@@ -31,7 +31,10 @@ enum ShapeRules {
     case "CastLike":
       return [TensorType(try context.type(1).elementType, try context.type(0).shape)]
     case "QuantizeLinear", "AscendQuant":
-      let fallback: ElementType = opType == "AscendQuant" ? .int8 : .uint8
+      // `output_dtype` since opset 21; without it and without a zero point, uint8.
+      let named = ElementType(
+        rawValue: Int32(clamping: context.node.int("output_dtype", default: 0)))
+      let fallback: ElementType = opType == "AscendQuant" ? .int8 : named ?? .uint8
       let type = context.has(2) ? try context.type(2).elementType : fallback
       return [TensorType(type, try context.type(0).shape)]
     case "DequantizeLinear":

@@ -261,6 +261,26 @@ struct FoldingTests {
     #expect(folded.graph.nodes.map(\.name) == ["Neg_0", "twin", "twin_2", "Neg_3_1"])
   }
 
+  @Test("a model without an output is refused")
+  func noOutput() {
+    var model = normalizedConvolution()
+    model.graph.outputs = []
+    #expect(failure { _ = try Folding.fold(model, inputs: [:]) }?.kind == .data)
+  }
+
+  @Test("constants that a file of IR version 3 lists as inputs are no inputs afterwards")
+  func listedConstants() throws {
+    var model = normalizedConvolution()
+    model.irVersion = 3
+    for constant in model.graph.initializers {
+      model.graph.inputs.append(ValueInfo(constant.name, .float32, shape: constant.shape))
+    }
+    let folded = try Folding.fold(model, inputs: [:])
+    #expect(folded.graph.inputs.map(\.name) == ["x"])
+    #expect(folded.irVersion >= 4)
+    #expect(folded.graph.nodes.map(\.name) == ["conv", "relu"])
+  }
+
   @Test("input shapes are fixed and folding twice changes nothing more")
   func fixedPoint() throws {
     var open = normalizedConvolution()
