@@ -158,7 +158,9 @@ private struct LineReader {
     let isDecimal = field.utf8.allSatisfy { byte in
       (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) || "+-.eE".utf8.contains(byte)
     }
-    guard isDecimal, let value = Float(field), value > 0, value.isFinite else {
+    // Ascend's quantizer stores the reciprocal.
+    guard isDecimal, let value = Float(field), value > 0, value.isFinite, (1 / value).isFinite
+    else {
       throw fault("\"\(field)\" is not a scale, a number greater than 0", at: field)
     }
     return value

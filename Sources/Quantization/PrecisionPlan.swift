@@ -78,6 +78,13 @@ public struct PrecisionPlan: Sendable, Equatable {
       decision.scale = scale
       decision.zeroPoint = wish?.zeroPoint ?? 0
     } else if let found = scales.tensors[layer.input] {
+      guard found.scale > 0, found.scale.isFinite, (-128...127).contains(found.zeroPoint) else {
+        throw QuenchError(
+          .data,
+          "tensor \"\(layer.input)\" has the scale \(found.scale) and the zero point "
+            + "\(found.zeroPoint), which no INT8 quantizer can have", at: .tensor(layer.input),
+          try: "quench calibrate")
+      }
       decision.scale = found.scale
       decision.zeroPoint = found.zeroPoint
     } else {

@@ -58,6 +58,8 @@ public struct QuantizationWarning: Sendable, Equatable {
     case scaleSpread
     /// The layer's input was zero in every calibration sample.
     case degenerateInput
+    /// The activation's scale is one that Ascend's calibration kernels replace.
+    case scaleOutsideLimits
     /// A sum of products can pass INT32, whatever the bias.
     case accumulatorOverflow
     /// Per-channel scales on a layer for which the Ascend toolchain takes one.
@@ -130,6 +132,12 @@ private struct Resolver {
         .degenerateInput, layer,
         "\"\(layer.input)\" was zero in every calibration sample, so its scale is a guess")
     }
+    if !PrecisionPlan.scaleLimits.contains(activation.scale) {
+      warn(
+        .scaleOutsideLimits, layer,
+        "\"\(layer.name)\" has the activation scale \(activation.scale), outside the 2^-23...2^23 "
+          + "that Ascend's kernels keep")
+    }
     if layer.kind == .fullConnection, scale.scales.count > 1 {
       warn(
         .perChannelFullConnection, layer,
@@ -192,6 +200,11 @@ private struct Resolver {
       }
       guard let bias else { continue }
       let report = quantizer.widen(&weights[layers[index].weight].scale.scales, for: bias)
+      guard weights[layers[index].weight].scale.scales.allSatisfy(\.isFinite) else {
+        throw QuenchError(
+          .data, "the bias of \"\(layer.name)\" is too large for any weight scale",
+          at: .node(layer.name), try: "a larger activation scale, or FP16 for this layer")
+      }
       warn(about: report, layer)
     }
     for index in weights.indices {

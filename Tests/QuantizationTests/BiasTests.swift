@@ -66,6 +66,23 @@ struct BiasTests {
     #expect(model.layers[0].bias?[0] != 0)
   }
 
+  @Test("a scale that Ascend's kernels replace is told, a bias beyond all scales is refused")
+  func extremes() throws {
+    let model = TinyModels.pointwise(weight: [1], bias: [0])
+    let scales = try TinyModels.scales(of: model, [:])
+    func config(_ scale: String) throws -> CalibrationConfig {
+      let lines = "conv:Convolution:SCALAR:\(scale):0:0\nunknown:Convolution:FP16:1.0:0:0\n"
+      return try CalibrationConfig.parse(Array(lines.utf8), path: "c.cfg")
+    }
+    let small = try QuantizedModel.resolve(model, config: config("1e-08"), scales: scales)
+    #expect(small.warnings.map(\.kind) == [.scaleOutsideLimits])
+    let huge = TinyModels.pointwise(weight: [1], bias: [3e38])
+    let error = try #require(throws: QuenchError.self) {
+      try QuantizedModel.resolve(huge, config: config("1e-38"), scales: scales)
+    }
+    #expect(error.message == "the bias of \"conv\" is too large for any weight scale")
+  }
+
   @Test("a shared bias is rounded for each layer at its own scale")
   func sharedBias() throws {
     var model = QDQModelTests.twins()

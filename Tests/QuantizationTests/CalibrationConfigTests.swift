@@ -248,7 +248,7 @@ struct CalibrationConfigTests {
 
   @Test(
     "numbers that are no scale are refused",
-    arguments: ["nan", "inf", "-1", "1e-60", "1e60", "0x1p3", "", " 1", "1,5", "0.0"])
+    arguments: ["nan", "inf", "-1", "1e-60", "1e-39", "1e60", "0x1p3", "", " 1", "1,5", "0.0"])
   func scales(text: String) throws {
     let error = try #require(throws: QuenchError.self) {
       try Self.parse("a:Convolution:SCALAR:\(text):0:0" + Self.fallback)

@@ -152,6 +152,12 @@ struct PrecisionPlanTests {
       override.message == "an override names \"/block.1/con\", which is no layer of the model; "
         + "did you mean \"/block.1/conv\"?")
     let missing = try #require(throws: QuenchError.self) { try plan(scales: scales([1, 1, 1, 1])) }
+    let negative = try #require(throws: QuenchError.self) {
+      try plan(scales: scales([1, 1, -1, 1, 1]))
+    }
+    #expect(
+      negative.message == "tensor \"t2\" has the scale -1.0 and the zero point 2, "
+        + "which no INT8 quantizer can have")
     #expect(
       missing.message == "tensor \"t4\" has no scale, needed by layer \"/block.4/conv\"")
   }
