@@ -66,7 +66,7 @@ extension CalibrationConfig {
     return CalibrationConfig(lines: lines)
   }
 
-  /// A copy with another configuration's operators and head, and this one's own comments.
+  /// A copy with another configuration's operators and this one's own comments, the head included.
   ///
   /// Operators keep their place; new ones go before the fallback, vanished ones go. Use it to
   /// bring a file that people commented up to date.
