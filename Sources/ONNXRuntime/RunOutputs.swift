@@ -59,6 +59,16 @@ public struct RunOutputs: ~Copyable {
     return try body(bytes.bindMemory(to: Float.self))
   }
 
+  /// Lends an output of any element type.
+  ///
+  /// - Throws: as `type`; what `body` throws.
+  public func withView<R>(
+    _ index: Int, _ body: (TensorView) throws(QuenchError) -> R
+  ) throws(QuenchError) -> R {
+    let (elementType, shape) = try type(index)
+    return try body(TensorView(elementType, shape: shape, bytes: try bytes(index)))
+  }
+
   /// A copy of an output.
   ///
   /// - Throws: as `type`.

@@ -82,16 +82,22 @@ public final class Session: @unchecked Sendable {
     _ inputs: [String: Tensor], outputs: [String],
     _ body: (borrowing RunOutputs) throws(QuenchError) -> R
   ) throws(QuenchError) -> R {
-    let inputNames = try self.inputs.map { input throws(QuenchError) in
-      guard inputs[input.name] != nil else {
-        throw QuenchError(.data, "\(label) needs an input \"\(input.name)\", which is missing")
-      }
-      return input.name
+    try lend(inputs.map { ($0.key, $0.value) }[...], [:]) { views throws(QuenchError) in
+      try run(views: views, outputs: outputs, body)
     }
-    for name in inputs.keys.sorted() where !inputNames.contains(name) {
+  }
+
+  /// The same for inputs whose elements lie somewhere else; they are only read, during the call.
+  ///
+  /// - Throws: as the other `run`.
+  public func run<R>(
+    views: [String: TensorView], outputs: [String],
+    _ body: (borrowing RunOutputs) throws(QuenchError) -> R
+  ) throws(QuenchError) -> R {
+    for name in views.keys.sorted() where !inputs.contains(where: { $0.name == name }) {
+      let known = inputs.map(\.name)
       throw QuenchError(
-        .data,
-        "\(label) has no input \"\(name)\"\(NearestName.hint(name, among: inputNames))")
+        .data, "\(label) has no input \"\(name)\"\(NearestName.hint(name, among: known))")
     }
     let outputNames = try outputs.map { name throws(QuenchError) in
       guard let pointer = names[name], self.outputs.contains(where: { $0.name == name }) else {
@@ -101,10 +107,7 @@ public final class Session: @unchecked Sendable {
       }
       return pointer
     }
-    let tensors = inputNames.compactMap { inputs[$0] }
-    let values = try withValues(of: tensors[...], []) { inputValues throws(QuenchError) in
-      try call(inputNames.compactMap { names[$0] }, inputValues, outputNames)
-    }
+    let values = try call(views, outputNames)
     let lent = RunOutputs(library, values, outputs)
     return try body(lent)
   }
@@ -123,39 +126,71 @@ public final class Session: @unchecked Sendable {
   }
 
   private func call(
-    _ inputNames: [UnsafePointer<CChar>], _ inputs: [OpaquePointer?],
-    _ outputNames: [UnsafePointer<CChar>]
+    _ views: [String: TensorView], _ outputNames: [UnsafePointer<CChar>]
   ) throws(QuenchError) -> [OpaquePointer?] {
+    let table = library.api.table.pointee
+    var inputNames: [UnsafePointer<CChar>] = []
+    var inputValues: [OpaquePointer?] = []
+    defer { for value in inputValues { table.release_value(value) } }
+    for input in inputs {
+      guard let view = views[input.name], let name = names[input.name] else {
+        throw QuenchError(.data, "\(label) needs an input \"\(input.name)\", which is missing")
+      }
+      let extents = view.shape.map(Int64.init)
+      let value = try library.api.made("passing a tensor to \(label)") { out in
+        table.create_tensor(
+          library.memory.pointer, UnsafeMutableRawPointer(mutating: view.bytes.baseAddress),
+          view.bytes.count, extents, extents.count, view.elementType.rawValue, out)
+      }
+      inputNames.append(name)
+      inputValues.append(value.pointer)
+    }
     var values = [OpaquePointer?](repeating: nil, count: outputNames.count)
-    let status = library.api.table.pointee.run(
-      handle.pointer, nil, inputNames, inputs, inputs.count, outputNames, outputNames.count,
-      &values)
-    try library.api.check(status, "running \(label)")
+    try library.api.check(
+      table.run(
+        handle.pointer, nil, inputNames, inputValues, inputValues.count, outputNames,
+        outputNames.count, &values), "running \(label)")
     return values
   }
 
-  /// Lends the tensors as the library's values. The recursion keeps every buffer in place, because
-  /// the library does not copy them.
-  private func withValues<R>(
-    of tensors: ArraySlice<Tensor>, _ values: [OpaquePointer?],
-    _ body: ([OpaquePointer?]) throws(QuenchError) -> R
+  /// Lends the elements of tensors. The recursion keeps every buffer in place, because the library
+  /// does not copy them.
+  private func lend<R>(
+    _ tensors: ArraySlice<(String, Tensor)>, _ views: [String: TensorView],
+    _ body: ([String: TensorView]) throws(QuenchError) -> R
   ) throws(QuenchError) -> R {
-    guard let tensor = tensors.first else { return try body(values) }
-    let api = library.api
+    guard let (name, tensor) = tensors.first else { return try body(views) }
     let result: Result<R, QuenchError> = tensor.bytes.withUnsafeBytes { bytes in
+      var views = views
+      views[name] = TensorView(tensor.elementType, shape: tensor.shape, bytes: bytes)
       do throws(QuenchError) {
-        let extents = tensor.shape.map(Int64.init)
-        let value = try api.made("passing a tensor to \(label)") { out in
-          api.table.pointee.create_tensor(
-            library.memory.pointer, UnsafeMutableRawPointer(mutating: bytes.baseAddress),
-            bytes.count, extents, extents.count, tensor.elementType.rawValue, out)
-        }.pointer
-        defer { api.table.pointee.release_value(value) }
-        return .success(try withValues(of: tensors.dropFirst(), values + [value], body))
+        return .success(try lend(tensors.dropFirst(), views, body))
       } catch {
         return .failure(error)
       }
     }
     return try result.get()
+  }
+}
+
+/// A tensor whose elements someone else owns and keeps in place.
+public struct TensorView {
+  /// What one element is.
+  public let elementType: ElementType
+  /// Extents, outermost first.
+  public let shape: [Int]
+  /// The elements, row-major.
+  public let bytes: UnsafeRawBufferPointer
+
+  /// Describes elements in memory.
+  ///
+  /// - Precondition: `bytes` fill the shape.
+  public init(_ elementType: ElementType, shape: [Int], bytes: UnsafeRawBufferPointer) {
+    precondition(
+      bytes.count == (Tensor.elementCount(of: shape) ?? -1) * elementType.size,
+      "the elements must fill the shape")
+    self.elementType = elementType
+    self.shape = shape
+    self.bytes = bytes
   }
 }
