@@ -13,6 +13,17 @@ public struct EdgeInfo: Sendable, Hashable {
   public var command: String
   /// Whether the command has the terminal to itself.
   public var usesConsole: Bool
+
+  /// Describes an edge; see the properties.
+  public init(
+    index: Int, output: String, description: String, command: String, usesConsole: Bool = false
+  ) {
+    self.index = index
+    self.output = output
+    self.description = description
+    self.command = command
+    self.usesConsole = usesConsole
+  }
 }
 
 /// Where a build stands.
@@ -23,6 +34,13 @@ public struct BuildCounts: Sendable, Equatable {
   public var running: Int
   /// Commands that ran, run, or may still have to: falls when inputs turn out unchanged.
   public var total: Int
+
+  /// Counts; see the properties.
+  public init(finished: Int, running: Int, total: Int) {
+    self.finished = finished
+    self.running = running
+    self.total = total
+  }
 }
 
 /// How a command ended.
@@ -41,6 +59,12 @@ public struct HandEdit: Sendable, Equatable {
   public var path: String
   /// What was changed in it since it was written; empty when the old text was not kept.
   public var lines: [LineChange]
+
+  /// An edit; see the properties.
+  public init(path: String, lines: [LineChange]) {
+    self.path = path
+    self.lines = lines
+  }
 }
 
 /// What a build tells while it goes on. Sent on the thread that called `Build.run`.
@@ -87,6 +111,9 @@ public struct BuildSummary: Sendable {
   public var interrupted = false
   /// Bytes that were read to digest files.
   public var bytesRead = 0
+
+  /// A build that has done nothing yet.
+  public init() {}
 
   /// Whether nothing had to be done.
   public var isNothingToDo: Bool { ran == 0 && failed.isEmpty && !interrupted && removed.isEmpty }

@@ -200,9 +200,17 @@ final class FileSystem {
     return true
   }
 
+  /// Removes a file or a link; devices, pipes and directories are left.
+  ///
   /// - Returns: whether there was something to remove.
   @discardableResult
   func remove(_ path: String) throws(QuenchError) -> Bool {
+    var status = stat()
+    if fstatat(descriptor, path, &status, AT_SYMLINK_NOFOLLOW) == 0,
+      status.st_mode & S_IFMT != S_IFREG, status.st_mode & S_IFMT != S_IFLNK
+    {
+      return false
+    }
     if unlinkat(descriptor, path, 0) == 0 { return true }
     guard errno == ENOENT || errno == ENOTDIR else {
       throw QuenchError(.work, "cannot remove \"\(path)\": \(reason())")

@@ -13,6 +13,9 @@ struct Plan {
   /// How many steps each step waits for.
   var waiting: [Int32] = []
 
+  /// Nothing to do.
+  init() {}
+
   /// - Throws: `.data` for a cycle, shown as a path; `.noInput` for a missing file without a rule.
   init(targets: [Int32], graph: Graph, states: FileStates, staleness: Staleness)
     throws(QuenchError)

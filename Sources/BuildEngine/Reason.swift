@@ -9,6 +9,13 @@ public struct LineChange: Sendable, Equatable {
   public var old: String
   /// What stands there now; empty when the line is gone.
   public var new: String
+
+  /// A change; see the properties.
+  public init(line: Int, old: String, new: String) {
+    self.line = line
+    self.old = old
+    self.new = new
+  }
 }
 
 /// Why an edge is stale.

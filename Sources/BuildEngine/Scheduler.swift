@@ -78,6 +78,7 @@ struct Scheduler {
     self.failureLimit = failureLimit <= 0 ? Int.max : failureLimit
     waiting = plan.waiting
     states = [State](repeating: .blocked, count: plan.steps.count)
+    unreached = plan.steps.count
     for step in states.indices where waiting[step] == 0 {
       states[step] = .examining
       toExamine.append(step)
@@ -87,7 +88,7 @@ struct Scheduler {
   func state(_ step: Int) -> State { states[step] }
 
   /// Steps that were never reached because something they need failed or the build stopped.
-  var unreached: Int { states.count { $0 == .blocked || $0 == .examining || $0 == .ready } }
+  private(set) var unreached: Int
 
   /// - Parameter room: how many more commands the machine bears now; at least one always runs.
   mutating func next(room: Int = Int.max) -> Action {
@@ -97,6 +98,7 @@ struct Scheduler {
       if running < jobs, room > 0 || running == 0, let step = ready.next() {
         states[step] = .running
         running += 1
+        unreached -= 1
         return .start(step)
       }
     }
@@ -106,6 +108,7 @@ struct Scheduler {
   mutating func examined(_ step: Int, isStale: Bool) {
     guard isStale else {
       fresh += 1
+      unreached -= 1
       finish(step)
       return
     }
@@ -127,6 +130,7 @@ struct Scheduler {
   mutating func refuse(_ step: Int) {
     states[step] = .failed
     failures += 1
+    unreached -= 1
   }
 
   mutating func finished(_ step: Int, succeeded success: Bool) {

@@ -14,7 +14,8 @@ extension Session {
     let info = try build.info(edge)
     var run = Run(
       edge: edge, info: info, reason: reason, start: 0, anchor: 0, observed: Observed(),
-      inputs: [], outputs: [], unsettledBefore: [], discoveredBefore: [:], previousOutputs: [:])
+      inputs: [], named: [], outputs: [], unsettledBefore: [], discoveredBefore: [:],
+      previousOutputs: [:])
     let output = graph.firstOutput(edge)
     if let record = log.record(output) {
       let old = DecodedRecord(record, in: log)
@@ -39,6 +40,7 @@ extension Session {
     try writeAuxiliaries(edge)
     for node in graph.inputs(edge) { run.inputs.append(try states.refresh(node)) }
     try observe(edge, info.command, &run.observed)
+    for node in run.observed.named { run.named.append(try states.current(node)) }
     for node in run.discoveredBefore.keys { try states.refresh(node) }
     try log.begin(output)
     run.start = states.tick()
@@ -115,13 +117,15 @@ extension Session {
       return try fail(run, 1, error.description)
     }
     var outputs: [(path: Int32, content: Int32)] = []
+    var missing: [Int32] = []
     for node in graph.outputs(run.edge) {
       let content = try states.refresh(node)
-      if log.contentKind[Int(content)] == .missing, !isMarker(node) {
-        return try fail(
-          run, 1, "the command succeeded but did not write \"\(paths.string(node))\"")
-      }
+      if log.contentKind[Int(content)] == .missing { missing.append(node) }
       outputs.append((log.pathID(node), content))
+    }
+    if let first = missing.first, !areMarkers(missing) {
+      return try fail(
+        run, 1, "the command succeeded but did not write \"\(paths.string(first))\"")
     }
     try succeed(run, outputs, discovered, events)
     summary.ran += 1
@@ -144,11 +148,13 @@ extension Session {
     return .failed(code: code, message: message)
   }
 
-  /// Whether a missing output only serves to run its command every time: nothing reads it but
+  /// Whether missing outputs only serve to run their command every time: nothing reads them but
   /// aliases, as with custom targets of CMake.
-  private func isMarker(_ node: Int32) -> Bool {
+  private func areMarkers(_ missing: [Int32]) -> Bool {
+    let missing = Set(missing)
     var isRead = false
-    for edge in 0..<Int32(graph.edgeCount) where graph.prerequisites(edge).contains(node) {
+    for edge in 0..<Int32(graph.edgeCount)
+    where graph.prerequisites(edge).contains(where: { missing.contains($0) }) {
       guard graph.isPhony(edge) else { return false }
       isRead = true
     }
@@ -192,9 +198,8 @@ extension Session {
       if states.changed(tool.file, since: run.start) { unsettled.append(tool.file) }
     }
     observed.named.removeAll()
-    for node in run.observed.named {
-      try states.refresh(node)
-      if states.changed(node, since: run.start) {
+    for (index, node) in run.observed.named.enumerated() {
+      if try states.refresh(node) != run.named[index] {
         // Twice in a row means that the command itself writes it.
         if run.unsettledBefore.contains(node) { continue }
         unsettled.append(node)

@@ -17,7 +17,9 @@ final class Session {
     /// The file system's time just before the start.
     var anchor: Int64
     var observed: Observed
+    /// Contents of the inputs and of the named files at the start.
     var inputs: [Int32]
+    var named: [Int32]
     var outputs: [Identity?]
     /// Files that changed during the run before this one.
     var unsettledBefore: Set<Int32>

@@ -76,7 +76,11 @@ final class TraceLog {
 extension TraceLog {
   /// Reads the log; a missing one is empty. Changes nothing on disk.
   func load() throws(QuenchError) {
-    buffer = try files.identity(path) == nil ? [] : files.read(path)
+    let identity = try files.identity(path)
+    guard identity?.isRegular != false else {
+      throw QuenchError(.work, "the build log \"\(path)\" is not a file", at: .file(path))
+    }
+    buffer = identity == nil ? [] : try files.read(path)
     if buffer.count < 16 || !buffer.starts(with: TraceLog.header) {
       isForeign = buffer.count >= 16
       cutBytes = isForeign ? 0 : buffer.count

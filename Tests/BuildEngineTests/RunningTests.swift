@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Diagnostics
+import Glibc
+import TestSupport
+import Testing
+
+@testable import BuildEngine
+
+@Suite("Running commands")
+struct RunningTests {
+  @Test("the output of a command comes in one piece, both streams together")
+  func output() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      """
+      rule say
+        command = for i in 1 2 3; do echo $out $$i; echo err >&2; done; touch $out
+      build a: say
+      build b: say
+
+      """)
+    let outcome = try world.build([]) { $0.jobs = 2 }
+    #expect(outcome.outputs["a"] == "a 1\nerr\na 2\nerr\na 3\nerr\n")
+    #expect(outcome.outputs["b"] == "b 1\nerr\nb 2\nerr\nb 3\nerr\n")
+  }
+
+  @Test("a long output is kept whole")
+  func longOutput() throws {
+    let world = World()
+    world.write(
+      "build.ninja", "rule say\n  command = seq 1 200000; touch $out\nbuild a: say\n")
+    let text = try #require(try world.build().outputs["a"])
+    #expect(text.hasSuffix("\n199999\n200000\n"))
+    #expect(text.hasPrefix("1\n2\n"))
+  }
+
+  @Test("standard input is empty", .enabled(if: World.hasNull, "/dev/null is no device here"))
+  func input() throws {
+    let world = World()
+    world.write("build.ninja", "rule r\n  command = cat > $out\nbuild a: r\n")
+    try world.build()
+    #expect(world.text("a") == "")
+  }
+
+  @Test("the exit code of our own verbs is the build's, any other is 1")
+  func exitCodes() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      "rule r\n  command = $cmd\nbuild a: r\n  cmd = ./bin/quench gate\nbuild b: r\n  cmd = exit 65\n"
+    )
+    world.write("bin/quench", "#!/bin/sh\nexit 2\n")
+    chmod(world.space.path("bin/quench"), 0o755)
+    #expect(try world.build(["a"]).summary.exitCode == 2)
+    #expect(try world.build(["b"]).summary.exitCode == 1)
+  }
+
+  @Test("the name quench means the executable that runs the build")
+  func ownExecutable() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      "rule r\n  command = quench one $out\nrule s\n  command = quench two $out; true\n"
+        + "build a: r\nbuild b: s\n")
+    world.write("own/quench", "#!/bin/sh\necho $1 > $2\n")
+    chmod(world.space.path("own/quench"), 0o755)
+    let path = world.space.path("own/quench")
+    let change = { (options: inout BuildOptions) in options.ownExecutable = path }
+    #expect(try world.build([], change).summary.exitCode == 0)
+    #expect(world.text("a") == "one\n")
+    #expect(world.text("b") == "two\n")
+  }
+
+  @Test("a failing command stops the build, its dependants never run, -k goes on with others")
+  func keepGoing() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      World.rules + "rule bad\n  command = exit 3\nbuild a: bad\nbuild b: cp a\nbuild c: cp s\n")
+    world.write("s", "1")
+    let outcome = try world.build([]) {
+      $0.keepGoing = 0
+      $0.jobs = 1
+    }
+    #expect(outcome.ran == ["a", "c"])
+    #expect(outcome.failures["a"] == "exit code 3")
+    #expect(outcome.summary.blocked == 1)
+    #expect(world.exists("c"))
+  }
+
+  @Test("a command that does not exist is told as the shell tells it")
+  func notFound() throws {
+    let world = World()
+    world.write("build.ninja", "rule r\n  command = no-such-tool x\nbuild a: r\n")
+    let outcome = try world.build()
+    #expect(outcome.failures["a"] == "exit code 127")
+    #expect(outcome.outputs["a"]?.contains("no-such-tool") == true)
+  }
+
+  @Test("progress that a command reports is passed on")
+  func progress() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      "rule r\n  command = echo 3 7 >&$$QUENCH_PROGRESS_FD; touch $out\nbuild a: r\n  progress = 1\n"
+    )
+    var seen: [String] = []
+    try world.build([]) { _ in
+    } during: { event, _ in
+      if case .progress(let info, let done, let total) = event {
+        seen.append("\(info.output) \(done) \(total)")
+      }
+    }
+    #expect(seen == ["a 3 7"])
+    #expect(try world.build().ran.isEmpty)
+  }
+
+  @Test("an interrupt ends commands, removes what they left half-made, and is told")
+  func interrupt() throws {
+    let world = World("", ["x": "1\n"])
+    world.write(
+      "build.ninja",
+      """
+      rule r
+        command = echo half > $out; echo 1 2 >&$$QUENCH_PROGRESS_FD; sleep 100; echo whole > $out
+      build a: r
+        progress = 1
+
+      """)
+    let outcome = try world.build([]) { _ in
+    } during: { event, build in
+      if case .progress = event { build.interrupt() }
+    }
+    #expect(outcome.summary.interrupted)
+    #expect(outcome.summary.exitCode == 130)
+    #expect(!world.exists("a"))
+    let next = try world.build([]) { $0.dryRun = true }
+    #expect(next.reasons["a"] == .missingOutput("a") || next.reasons["a"] == .neverBuilt)
+  }
+
+  @Test("no descriptor is left open, whatever happened")
+  func descriptors() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      "rule ok\n  command = touch $out\nrule bad\n  command = false\nbuild a: ok\nbuild b: bad\n")
+    func open() -> Int { (0..<256).count { fcntl(Int32($0), F_GETFD) >= 0 } }
+    // Other tests open and close descriptors at the same time: the least of many looks counts.
+    var before = Int.max
+    var after = Int.max
+    for _ in 0..<5 {
+      before = min(before, open())
+      try world.build([]) { $0.keepGoing = 0 }
+    }
+    for _ in 0..<20 {
+      try world.build([]) { $0.keepGoing = 0 }
+      after = min(after, open())
+    }
+    #expect(after <= before + 20)
+  }
+
+  @Test("a second build waits for the first and says so")
+  func waits() throws {
+    let world = World("build b: cp a\n", ["a": "1"])
+    let files = try FileSystem(world.space.path)
+    var lock: BuildLock? = try BuildLock(".quench/lock", files: files) { _ in }
+    var holder: Int32?
+    let outcome = try world.build([]) { _ in
+    } during: { event, _ in
+      if case .waitingForLock(let pid) = event {
+        holder = pid
+        lock = nil
+      }
+    }
+    #expect(holder == getpid())
+    #expect(lock == nil)
+    #expect(outcome.ran == ["b"])
+  }
+
+  @Test("directories of outputs, depfiles and response files are made")
+  func directories() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      """
+      rule r
+        command = cat $rspfile > $out; echo "$out:" > $depfile
+        rspfile = rsp/x/y
+        rspfile_content = text
+        depfile = dep/x/y
+      build out/x/y: r
+
+      """)
+    try world.build()
+    #expect(world.text("out/x/y") == "text")
+  }
+
+  @Test("a dry run names all that would run and touches nothing")
+  func dryRun() throws {
+    let world = World("build b: cp a\nbuild c: cp b\n", ["a": "1"])
+    let outcome = try world.build([]) { $0.dryRun = true }
+    #expect(outcome.ran == ["b", "c"])
+    #expect(!world.exists("b"))
+    #expect(!world.exists(".quench"))
+  }
+
+  @Test("validations are built with what names them")
+  func validations() throws {
+    let world = World("build b: cp a |@ check\nbuild check: cp b\n", ["a": "1"])
+    #expect(try world.build(["b"]).ran.sorted() == ["b", "check"])
+  }
+
+  @Test(
+    "a shell is used only where it makes a difference",
+    arguments: [
+      ("cc -c a.c -o a.o", true), ("tool --method=mse x", true), ("a | b", false),
+      ("echo x", false), ("X=1 tool", false), ("tool 'a b'", false), ("cd x", false),
+      ("tool ~/x", false), ("tool a~b 50%", true), ("tool *.c", false),
+    ])
+  func shell(_ command: String, _ isPlain: Bool) {
+    #expect((ShellWords.plainArguments(Array(command.utf8)) != nil) == isPlain)
+  }
+
+  @Test("words of a command: programs, files, and what is written to")
+  func words() {
+    let words = ShellWords.split(
+      Array("cd x && FOO=1 cc 'a b.c' -o \"o\" 2>&1 >>log; if test -e y; then z; fi".utf8))
+    #expect(words.filter(\.isCommand).map(\.text) == ["cd", "cc", "if", "test", "then", "z", "fi"])
+    #expect(words.filter(\.isWritten).map(\.text) == ["1", "log"])
+    #expect(words.contains { $0.text == "a b.c" && !$0.isCommand })
+  }
+}
