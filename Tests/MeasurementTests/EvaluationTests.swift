@@ -207,4 +207,25 @@ struct EvaluationTests {
       threshold: 0.01)
     #expect(sensitivity.layers.allSatisfy { $0.sqnrDecibel > 35 })
   }
+
+  @Test(
+    "an OM for a device is judged by its QDQ model, and only if that is named",
+    .enabled(if: Fixtures.deviceOM != nil, "no OM of a device toolchain is here"))
+  func deviceOM() throws {
+    let (float, candidate, samples) = example([0, 1, 2, 2, 0])
+    try float.write(to: space.path("float.onnx"))
+    try candidate.write(to: space.path("qdq.onnx"))
+    let path = try #require(Fixtures.deviceOM)
+    func report(_ standIn: String?) throws -> EvaluationReport {
+      try Evaluation.evaluate(
+        reference: space.path("float.onnx"), candidate: path, standIn: standIn,
+        samples: samples, preprocessing: Fixtures.plain())
+    }
+    let error = try #require(throws: QuenchError.self) { try report(nil) }
+    #expect(error.kind == .unavailable)
+    let found = try report(space.path("qdq.onnx"))
+    #expect(found.candidate == "om (for a device; its QDQ model simulated on the CPU)")
+    #expect(try found.candidateBytes == FileContent.read(path).count)
+    #expect(found.table.contains("runs on its device only"))
+  }
 }

@@ -30,6 +30,13 @@ enum Fixtures {
     return items.indices.map { Sample(path: path, index: $0, label: labels?[$0]) }
   }
 
+  /// A small OM file of a real toolchain among the shared test data, if that is here.
+  static let deviceOM: String? = {
+    let root = getenv("QUENCH_SHARED").map { String(cString: $0) } ?? "../shared"
+    let path = "\(root)/data/om/hiai_v100_softmax.om"
+    return access(path, R_OK) == 0 ? path : nil
+  }()
+
   /// Takes arrays as they are.
   static func plain() throws -> Preprocessing { try Preprocessing([]) }
 
