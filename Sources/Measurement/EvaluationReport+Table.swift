@@ -27,8 +27,9 @@ extension EvaluationReport {
     if let agreement { facts.append(["same class", percent(agreement)]) }
     if let sqnrDecibel {
       var text = decibel(sqnrDecibel)
-      if let centeredSqnrDecibel {
-        text += "; \(decibel(centeredSqnrDecibel)) without the offset common to all classes"
+      // Worth a word only where the offset hides or feigns noise.
+      if let centered = centeredSqnrDecibel.map(decibel), centered != text {
+        text += "; \(centered) without the offset common to all classes"
       }
       facts.append(["SQNR", text])
     }

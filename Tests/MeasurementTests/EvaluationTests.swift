@@ -121,6 +121,8 @@ struct EvaluationTests {
       lines[1]
         == "top-1  80.00 % ± 17.89  60.00 % ± 21.91  -20.00 points ± 33.47 (1 better, 2 worse)")
     #expect(lines.contains("samples     5, 5 with a label"))
+    #expect(
+      lines.contains("SQNR        5.9 dB; 3.3 dB without the offset common to all classes"))
     #expect(lines.last?.hasPrefix("The QDQ model was simulated in float arithmetic by") == true)
     #expect(lines.last?.hasSuffix("no NPU was involved.") == true)
   }
