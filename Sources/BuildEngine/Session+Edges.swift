@@ -102,9 +102,9 @@ extension Session {
   }
 
   /// What became of a command that ended.
-  func conclude(_ run: Run, _ code: Int32, _ events: (BuildEvent) -> Void) throws(QuenchError)
-    -> EdgeOutcome
-  {
+  func conclude(
+    _ run: Run, _ code: Int32, _ duration: Duration, _ events: (BuildEvent) -> Void
+  ) throws(QuenchError) -> EdgeOutcome {
     if summary.interrupted, code != 0 {
       try removePartial(run)
       return .interrupted
@@ -127,7 +127,7 @@ extension Session {
       return try fail(
         run, 1, "the command succeeded but did not write \"\(paths.string(first))\"")
     }
-    try succeed(run, outputs, discovered, events)
+    try succeed(run, outputs, discovered, duration, events)
     summary.ran += 1
     return .succeeded
   }
@@ -181,7 +181,7 @@ extension Session {
   /// Writes the record of a success. Inputs that changed since the start make it worthless.
   private func succeed(
     _ run: Run, _ outputs: [(path: Int32, content: Int32)], _ discovered: [Int32],
-    _ events: (BuildEvent) -> Void
+    _ duration: Duration, _ events: (BuildEvent) -> Void
   ) throws(QuenchError) {
     let edge = run.edge
     var unsettled: [Int32] = []
@@ -226,7 +226,7 @@ extension Session {
           "\(paths.string(node)) changed while \(run.info.output) was made from it; "
             + "the next build makes it again"))
     }
-    try record(edge, run.reason, observed, outputs, unsettled)
+    try record(edge, run.reason, observed, outputs, unsettled, duration)
     if graph.has(.rspfile, edge) {
       let path = try graph.string(.rspfile, of: edge, quoting: .none)
       if !path.isEmpty { try files.remove(path) }
@@ -235,13 +235,14 @@ extension Session {
 
   private func record(
     _ edge: Int32, _ reason: Reason, _ observed: Observed,
-    _ outputs: [(path: Int32, content: Int32)], _ unsettled: [Int32]
+    _ outputs: [(path: Int32, content: Int32)], _ unsettled: [Int32], _ duration: Duration
   ) throws(QuenchError) {
     var fields = FieldBytes(log: log)
     try staleness.writeFields(edge, observed, to: &fields)
     let manifest = log.pathID(paths.intern(CanonicalPath.fold(options.manifest)))
     let payload = EdgeRecord.encode(
-      output: log.pathID(graph.firstOutput(edge)), manifest: manifest, flags: 0, milliseconds: 0,
+      output: log.pathID(graph.firstOutput(edge)), manifest: manifest, flags: 0,
+      milliseconds: Int32(clamping: Int64(duration / .milliseconds(1))),
       reason: reason.description, outputs: outputs, unsettled: unsettled.map { log.pathID($0) },
       fields: fields.bytes)
     try log.succeed(graph.firstOutput(edge), payload)
@@ -258,7 +259,7 @@ extension Session {
     for node in graph.outputs(edge) {
       outputs.append((log.pathID(node), try states.current(node)))
     }
-    try record(edge, .neverBuilt, observed, outputs, [])
+    try record(edge, .neverBuilt, observed, outputs, [], .zero)
   }
 
   /// Removes what an interrupted command may have left half-written: outputs that changed since

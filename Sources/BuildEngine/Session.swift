@@ -196,11 +196,11 @@ final class Session {
     for node in graph.outputs(edge) { states.setPending(node) }
     let info = try build.info(edge)
     events(.started(info, reason, counts(scheduler)))
+    scheduler.examined(step, isStale: false)
     finished += 1
     summary.ran += 1
-    events(.finished(info, .succeeded, output: [], duration: .zero, counts(scheduler)))
-    scheduler.examined(step, isStale: false)
     summary.fresh -= 1
+    events(.finished(info, .succeeded, output: [], duration: .zero, counts(scheduler)))
   }
 
   /// Why each step that is ready runs.
@@ -246,7 +246,7 @@ final class Session {
         finished += 1
         var outcome = EdgeOutcome.interrupted
         do throws(QuenchError) {
-          outcome = try conclude(run, code, events)
+          outcome = try conclude(run, code, duration, events)
         } catch {
           failure = failure ?? error
           outcome = .failed(code: 1, message: error.message)
