@@ -43,7 +43,8 @@ public final class Build {
     close(wake.write)
   }
 
-  /// Ends a running build as the signal would. May be called from any thread.
+  /// Ends a running build as the signal would. May be called from any thread; between two runs it
+  /// ends the next one.
   public func interrupt(signal: Int32 = 2) {
     var byte = UInt8(truncatingIfNeeded: signal)
     _ = write(wake.write, &byte, 1)

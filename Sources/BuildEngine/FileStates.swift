@@ -16,17 +16,17 @@ final class FileStates {
   private(set) var graph: Graph
 
   /// Content ids, -1 for files that were not looked at in this build.
-  private var contents: [Int32] = []
-  private var identities: [Identity] = []
-  private var isSettled: [Bool] = []
-  private var keepsText: [Bool] = []
+  @exclusivity(unchecked) private var contents: [Int32] = []
+  @exclusivity(unchecked) private var identities: [Identity] = []
+  @exclusivity(unchecked) private var isSettled: [Bool] = []
+  @exclusivity(unchecked) private var keepsText: [Bool] = []
   /// When a file's content was first known and last seen to change, in events of this build.
-  private var knownAt: [Int32] = []
-  private var changedAt: [Int32] = []
+  @exclusivity(unchecked) private var knownAt: [Int32] = []
+  @exclusivity(unchecked) private var changedAt: [Int32] = []
   /// Counts events; a command remembers the count at which it started.
   private(set) var clock: Int32 = 1
   /// Edges whose outputs would be made anew: set by dry runs and questions only.
-  private var pending: [Bool] = []
+  @exclusivity(unchecked) private var pending: [Bool] = []
   /// Bytes that were read to digest them, for the figures at the end.
   private(set) var bytesRead = 0
 
@@ -222,10 +222,7 @@ final class FileStates {
       bytes.append(log.contentKind[Int(content)].rawValue)
       log.contentDigest[Int(content)].append(to: &bytes)
     }
-    guard let digest = Digest.of({ update in bytes.withUnsafeBytes { update($0) } }) else {
-      throw FileStates.noCrypto
-    }
-    return log.content(node, .alias, digest)
+    return log.content(node, .alias, Digest(mixing: bytes))
   }
 
   private static var noCrypto: QuenchError {

@@ -44,24 +44,24 @@ final class Graph {
   }
 
   let paths: PathTable
-  var members: [Int32] = []
-  var bounds: [Bounds] = []
-  var ruleOf: [Int32] = []
-  var scopeOf: [Int32] = []
+  @exclusivity(unchecked) var members: [Int32] = []
+  @exclusivity(unchecked) var bounds: [Bounds] = []
+  @exclusivity(unchecked) var ruleOf: [Int32] = []
+  @exclusivity(unchecked) var scopeOf: [Int32] = []
   var origins: [Origin] = []
-  var bindings: [Binding] = []
+  @exclusivity(unchecked) var bindings: [Binding] = []
   /// `bindings[bindingStart[e]..<bindingStart[e + 1]]` belong to edge e.
-  var bindingStart: [Int32] = [0]
+  @exclusivity(unchecked) var bindingStart: [Int32] = [0]
   /// -1 is the unlimited pool.
   var poolOf: [Int32] = []
   var pools: [Pool] = []
   var defaults: [Int32] = []
   var sources: [Source] = []
-  var variables = Variables()
+  @exclusivity(unchecked) var variables = Variables()
 
   /// The edge that makes a node, by node; -1 for sources. Grows with the paths that are named.
-  private(set) var producers: [Int32] = []
-  private(set) var isMentioned: [Bool] = []
+  @exclusivity(unchecked) private(set) var producers: [Int32] = []
+  @exclusivity(unchecked) private(set) var isMentioned: [Bool] = []
   var warnings: [String] = []
 
   init(paths: PathTable) { self.paths = paths }

@@ -2,10 +2,11 @@
 // BuildEngine: the values in the trace log's records.
 
 internal import CKernels
+internal import CSystem
 internal import Diagnostics
 internal import Glibc
 
-/// A SHA-256.
+/// A SHA-256, or for an alias a mix of those of its members.
 struct Digest: Equatable {
   var a: UInt64 = 0
   var b: UInt64 = 0
@@ -19,6 +20,15 @@ struct Digest: Equatable {
     b = bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)
     c = bytes.loadUnaligned(fromByteOffset: offset + 16, as: UInt64.self)
     d = bytes.loadUnaligned(fromByteOffset: offset + 24, as: UInt64.self)
+  }
+
+  /// Four different 64-bit hashes: for lists of digests, whose own strength carries over, so that a
+  /// null build need not load the library that has SHA-256.
+  init(mixing bytes: [UInt8]) {
+    let hashes = (1...4).map { seed in
+      bytes.withUnsafeBytes { cs_hash($0.baseAddress, $0.count, UInt64(seed)) }
+    }
+    (a, b, c, d) = (hashes[0], hashes[1], hashes[2], hashes[3])
   }
 
   /// Digests what `body` hands to its argument.

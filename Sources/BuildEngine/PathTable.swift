@@ -8,13 +8,16 @@ internal import Glibc
 ///
 /// Open addressing over one arena; every string is followed by a NUL, so that system calls take it
 /// as it lies. One table serves manifest and log, and survives a reload of the manifest.
+///
+/// The engine's arrays are touched by the thread that builds and no other, never twice at once; the
+/// run-time check of that would take a tenth of a null build, so it is off where it counts.
 final class PathTable {
-  private var arena: [UInt8] = []
-  private var starts: [Int32] = []
-  private var lengths: [Int32] = []
-  private var tags: [UInt32] = []
-  private var slots: [Int32]
-  private var mask: Int
+  @exclusivity(unchecked) private var arena: [UInt8] = []
+  @exclusivity(unchecked) private var starts: [Int32] = []
+  @exclusivity(unchecked) private var lengths: [Int32] = []
+  @exclusivity(unchecked) private var tags: [UInt32] = []
+  @exclusivity(unchecked) private var slots: [Int32]
+  @exclusivity(unchecked) private var mask: Int
 
   init(capacity: Int = 1024) {
     var size = 64

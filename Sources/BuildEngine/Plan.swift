@@ -121,9 +121,7 @@ private struct Walk {
     var inputs = Array(graph.prerequisites(edge))
     let declared = inputs.count
     if !graph.isPhony(edge) {
-      for node in staleness.discoveredInputs(edge) where graph.producer(node) >= 0 {
-        inputs.append(node)
-      }
+      inputs += staleness.discoveredProducts(edge)
     }
     return Frame(edge: edge, via: node, inputs: inputs, declared: declared)
   }

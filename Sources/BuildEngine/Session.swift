@@ -81,16 +81,20 @@ final class Session {
     }
   }
 
+  /// Extensions of small texts that people edit, as the bytes of a number.
+  private static let settings: Set<UInt64> = Set(
+    ["cfg", "conf", "ini", "json", "toml", "yaml", "yml", "samples", "csv", "ninja"].map {
+      $0.utf8.reduce(0) { $0 << 8 | UInt64($1) }
+    })
+
   private func isSettings(_ node: Int32) -> Bool {
     paths.withBytes(node) { bytes in
-      guard let dot = bytes.lastIndex(of: UInt8(ascii: ".")), bytes.count - dot <= 8 else {
-        return false
+      var suffix: UInt64 = 0
+      for (distance, byte) in bytes.reversed().prefix(8).enumerated() {
+        if byte == UInt8(ascii: ".") { return distance > 1 && Session.settings.contains(suffix) }
+        suffix |= UInt64(byte) << UInt64(8 * distance)
       }
-      switch String(decoding: bytes[(dot + 1)...], as: UTF8.self) {
-      case "cfg", "conf", "ini", "json", "toml", "yaml", "yml", "samples", "csv", "ninja":
-        return true
-      default: return false
-      }
+      return false
     }
   }
 

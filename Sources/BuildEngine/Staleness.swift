@@ -26,9 +26,9 @@ final class Staleness {
   let environment: [String: String]
   let tools: ToolTable
   /// Scratch space for the command of the edge that is looked at.
-  var command: [UInt8] = []
-  private var observed = Observed()
-  private(set) var fields: FieldBytes
+  @exclusivity(unchecked) var command: [UInt8] = []
+  @exclusivity(unchecked) private var observed = Observed()
+  @exclusivity(unchecked) private(set) var fields: FieldBytes
 
   init(
     graph: Graph, states: FileStates, log: TraceLog, environment: [String: String],
@@ -157,23 +157,8 @@ extension Staleness {
   /// Fills `observed` from the tail of the record's fields.
   private func readObserved(_ record: EdgeRecord) {
     observed.clear()
-    let end = record.offset + Int(log.word(at: record.offset - 16))
     log.buffer.withUnsafeBytes { all in
-      var reader = WordReader(
-        bytes: UnsafeRawBufferPointer(rebasing: all[..<end]), offset: fieldsOffset(record))
-      _ = reader.word()
-      reader.skipBlock()
-      if reader.word() > 0 {
-        reader.skipBlock()
-        reader.skipBlock()
-      }
-      for _ in 0..<reader.count(size: 3) {
-        reader.skipBlock()
-        _ = reader.word()
-        reader.skipBlock()
-      }
-      reader.offset += 4 * reader.count()
-      reader.offset += 4 * reader.count()
+      var reader = tail(of: record, all)
       for _ in 0..<reader.count(size: 2) {
         let id = Int(reader.word())
         let content = reader.word()
@@ -192,11 +177,43 @@ extension Staleness {
     }
   }
 
-  /// Files beyond the manifest that an edge read in its last run.
-  func discoveredInputs(_ edge: Int32) -> [Int32] {
+  /// A reader that stands before the tools of a record.
+  private func tail(of record: EdgeRecord, _ all: UnsafeRawBufferPointer) -> WordReader {
+    let end = record.offset + Int(log.word(at: record.offset - 16))
+    var reader = WordReader(
+      bytes: UnsafeRawBufferPointer(rebasing: all[..<end]), offset: fieldsOffset(record))
+    _ = reader.word()
+    reader.skipBlock()
+    if reader.word() > 0 {
+      reader.skipBlock()
+      reader.skipBlock()
+    }
+    for _ in 0..<reader.count(size: 3) {
+      reader.skipBlock()
+      _ = reader.word()
+      reader.skipBlock()
+    }
+    reader.offset += 4 * reader.count()
+    reader.offset += 4 * reader.count()
+    return reader
+  }
+
+  /// Files that an edge discovered in its last run and that another edge makes: they order the
+  /// two, though the manifest does not say so.
+  func discoveredProducts(_ edge: Int32) -> [Int32] {
     guard let record = log.record(graph.firstOutput(edge)) else { return [] }
-    readObserved(record)
-    return observed.discovered
+    return log.buffer.withUnsafeBytes { all in
+      var reader = tail(of: record, all)
+      reader.offset += 8 * reader.count(size: 2)
+      reader.offset += 4 * reader.count()
+      var products: [Int32] = []
+      for _ in 0..<reader.count() {
+        if let node = log.node(ofContent: reader.word()), graph.producer(node) >= 0 {
+          products.append(node)
+        }
+      }
+      return products
+    }
   }
 
   /// Whether a generator's outputs were made outside the build, by the order of times that Ninja

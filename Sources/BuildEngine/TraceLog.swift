@@ -32,7 +32,7 @@ final class TraceLog {
   let files: FileSystem
   let paths: PathTable
   /// The file's bytes, and behind them what is not written yet.
-  var buffer: [UInt8] = []
+  @exclusivity(unchecked) var buffer: [UInt8] = []
   private var written = 0
   private var descriptor: Int32 = -1
   /// Bytes that were cut off because they were torn or damaged.
@@ -42,19 +42,19 @@ final class TraceLog {
   private(set) var deadBytes = 0
 
   // By log id.
-  private(set) var nodeOfPath: [Int32] = []
-  private(set) var contentNode: [Int32] = []
-  private(set) var contentKind: [ContentKind] = []
+  @exclusivity(unchecked) private(set) var nodeOfPath: [Int32] = []
+  @exclusivity(unchecked) private(set) var contentNode: [Int32] = []
+  @exclusivity(unchecked) private(set) var contentKind: [ContentKind] = []
   private(set) var contentDigest: [Digest] = []
   private var contentNext: [Int32] = []
   private(set) var texts: [Int32: Range<Int>] = [:]
   // By node.
   private var pathOfNode: [Int32] = []
   private var contentHead: [Int32] = []
-  private var statContents: [Int32] = []
-  private var stats: [Identity] = []
-  private var recordOffsets: [Int] = []
-  private var states: [EdgeState] = []
+  @exclusivity(unchecked) private var statContents: [Int32] = []
+  @exclusivity(unchecked) private var stats: [Identity] = []
+  @exclusivity(unchecked) private var recordOffsets: [Int] = []
+  @exclusivity(unchecked) private var states: [EdgeState] = []
 
   init(_ path: String, files: FileSystem, paths: PathTable) {
     self.path = path
