@@ -184,11 +184,17 @@ final class Runner {
 
   /// Sends a signal to every child and its process group.
   func signal(_ number: Int32) {
-    for child in children where child.status == nil {
+    for index in children.indices {
+      let child = children[index]
       if child.isConsole {
-        kill(child.process, number)
-      } else {
-        kill(-child.process, number)
+        if child.status == nil { kill(child.process, number) }
+        continue
+      }
+      // The group may outlive its leader, and then holds the output open.
+      kill(-child.process, number)
+      if number == SIGKILL, child.status != nil, child.output >= 0 {
+        close(child.output)
+        children[index].output = -1
       }
     }
   }

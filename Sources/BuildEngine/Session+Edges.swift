@@ -220,17 +220,22 @@ extension Session {
       if run.unsettledBefore.contains(node), run.discoveredBefore[node] == now { continue }
       unsettled.append(node)
     }
-    for node in unsettled {
-      events(
-        .warning(
-          "\(paths.string(node)) changed while \(run.info.output) was made from it; "
-            + "the next build makes it again"))
-    }
+    for node in unsettled { events(.warning(warning(node, run))) }
     try record(edge, run.reason, observed, outputs, unsettled, duration)
     if graph.has(.rspfile, edge) {
       let path = try graph.string(.rspfile, of: edge, quoting: .none)
       if !path.isEmpty { try files.remove(path) }
     }
+  }
+
+  private func warning(_ node: Int32, _ run: Run) -> String {
+    let name = paths.string(node)
+    guard graph.producer(node) < 0 || graph.inputs(run.edge).contains(node) else {
+      return "\(run.info.output) reads \(name), which another edge makes, but does not list it; "
+        + "the next build makes it again, in the right order"
+    }
+    return "\(name) changed while \(run.info.output) was made from it; "
+      + "the next build makes it again"
   }
 
   private func record(
@@ -265,6 +270,8 @@ extension Session {
   /// Removes what an interrupted command may have left half-written: outputs that changed since
   /// its start, and all of them when a depfile says that its inputs are not known.
   private func removePartial(_ run: Run) throws(QuenchError) {
+    // What people edit is written whole by its command, or was written by them.
+    if graph.isSet(.keepEdits, of: run.edge) { return }
     if try graph.flag(.generator, of: run.edge) { return }
     let all = graph.has(.depfile, run.edge)
     for (index, node) in graph.outputs(run.edge).enumerated() {

@@ -140,6 +140,28 @@ struct RunningTests {
     #expect(next.reasons["a"] == .missingOutput("a") || next.reasons["a"] == .neverBuilt)
   }
 
+  @Test("a second interrupt ends even what ignores the first")
+  func secondInterrupt() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      """
+      rule r
+        command = trap '' INT; echo 1 2 >&$$QUENCH_PROGRESS_FD; sleep 100; sleep 100
+      build a: r
+        progress = 1
+
+      """)
+    let outcome = try world.build([]) { _ in
+    } during: { event, build in
+      if case .progress = event {
+        build.interrupt()
+        build.interrupt()
+      }
+    }
+    #expect(outcome.summary.exitCode == 130)
+  }
+
   @Test("no descriptor is left open, whatever happened")
   func descriptors() throws {
     let world = World()

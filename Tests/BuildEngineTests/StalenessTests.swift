@@ -309,6 +309,31 @@ struct StalenessTests {
     #expect(world.text("b") == "1\n")
   }
 
+  @Test("an input that another edge makes but nobody lists is ordered from the second build on")
+  func undeclared() throws {
+    let world = World("", ["a": "1\n", "p": "1\n", "h": "0\n"])
+    world.write(
+      "build.ninja",
+      """
+      rule cc
+        command = cat $in h > $out; echo "$out: h" > $out.d
+        depfile = $out.d
+        deps = gcc
+      rule slow
+        command = sleep 0.2; cat $in > $out
+      build b: cc a
+      build h: slow p
+
+      """)
+    try world.build([]) { $0.jobs = 2 }
+    try world.build([]) { $0.jobs = 2 }
+    #expect(world.text("b") == "1\n1\n")
+    world.write("p", "2\n")
+    #expect(try world.build([]) { $0.jobs = 2 }.ran == ["h", "b"])
+    #expect(world.text("b") == "1\n2\n")
+    #expect(try world.build().ran.isEmpty)
+  }
+
   @Test("a directory as an input means its names, not the contents of its files")
   func directory() throws {
     let world = World()
