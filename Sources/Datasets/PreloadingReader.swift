@@ -24,20 +24,24 @@ public final class PreloadingReader {
   private let shared: Monitor<State>
   private let count: Int
   private let policy: CorruptSamplePolicy
+  private let acceptsNone: Bool
   private let threads: [pthread_t]
   private var delivered = 0
   private var failure: QuenchError?
 
   /// Starts loading.
   ///
-  /// - Parameter threads: at least 1.
+  /// - Parameters:
+  ///   - threads: at least 1.
+  ///   - acceptsNone: it is no error when policy `skip` leaves nothing (one part of many).
   /// - Throws: `.work` when the system gives not even one thread.
   public init(
     samples: [Sample], preprocessing: Preprocessing, threads: Int = 2,
-    policy: CorruptSamplePolicy = .fail
+    policy: CorruptSamplePolicy = .fail, acceptsNone: Bool = false
   ) throws(QuenchError) {
     precondition(threads > 0, "the reader of options checks this first")
     self.policy = policy
+    self.acceptsNone = acceptsNone
     count = samples.count
     shared = Monitor(
       State(samples: samples, preprocessing: preprocessing, window: 2 * threads))
@@ -70,7 +74,7 @@ public final class PreloadingReader {
       case .failure(let error): throw fail(error)
       }
     }
-    if count > 0, skipped.count == count {
+    if count > 0, skipped.count == count, !acceptsNone {
       throw fail(
         QuenchError(
           .data,

@@ -36,7 +36,9 @@ public enum Observer {
     let network = try SampledNetwork(Model.decode(model, path: "the folded model"))
     let observer = try TensorObserver(network, tensors: tensors)
     let pass = SamplePass(
-      samples, preprocessing, policy: policy, threads: threads, progress: progress)
+      samples, preprocessing, policy: policy, threads: threads,
+      // A shard may hold corrupt images alone; what counts is the sum of all shards.
+      acceptsNone: true, progress: progress)
     let tables = (0..<pass.workers).map { _ in HistogramTable(count: observer.order.count) }
     let (count, skipped) = try pass.run(into: 0) { worker, sample, tensor throws(QuenchError) in
       let table = tables[worker]

@@ -15,6 +15,8 @@ struct SamplePass: Sendable {
   var samples: [Sample]
   var preprocessing: Preprocessing
   var policy: CorruptSamplePolicy
+  /// It is no error when policy `skip` leaves no sample at all.
+  var acceptsNone: Bool
   /// Threads that run the model.
   var workers: Int
   /// Called under a lock after each sample.
@@ -22,8 +24,9 @@ struct SamplePass: Sendable {
 
   init(
     _ samples: [Sample], _ preprocessing: Preprocessing, policy: CorruptSamplePolicy, threads: Int?,
-    progress: @escaping Progress
+    acceptsNone: Bool = false, progress: @escaping Progress
   ) {
+    self.acceptsNone = acceptsNone
     self.samples = samples
     self.preprocessing = preprocessing
     self.policy = policy
@@ -65,7 +68,8 @@ struct SamplePass: Sendable {
     }
     let feed = SampleFeed(
       try PreloadingReader(
-        samples: samples, preprocessing: preprocessing, threads: workers, policy: policy))
+        samples: samples, preprocessing: preprocessing, threads: workers, policy: policy,
+        acceptsNone: acceptsNone))
     let state = Mutex(State<Partial, Total>(total: total))
 
     // Next sample with its number, in order; nil at the end or after a failure.

@@ -73,13 +73,32 @@ public struct Generator: Sendable {
   ///
   /// - Throws: whatever is wrong with the recipe or its inputs; then nothing was written.
   public func run(recipe path: String = Layout.recipe) throws(QuenchError) {
+    let (text, plan) = try generate(path, isExport: false)
+    var whole = plan
+    whole.add(Layout.manifest, Array(text.utf8))
+    let depfile = DepFileText.rule(Layout.manifest, dependsOn: plan.dependencies)
+    whole.add(Layout.manifest + ".d", Array(depfile.utf8))
+    try whole.write()
+  }
+
+  /// Writes the lists and settings, and returns a manifest without includes for another tool.
+  public func export(recipe path: String = Layout.recipe) throws(QuenchError) -> String {
+    let (text, plan) = try generate(path, isExport: true)
+    try plan.write()
+    return text
+  }
+
+  private func generate(
+    _ path: String, isExport: Bool
+  ) throws(QuenchError) -> (manifest: String, plan: Plan) {
     let recipe = try Recipe.read(path)
     var plan = Plan()
     try addRules(to: &plan)
     plan.dependencies.append(path)
     for model in recipe.models { try surroundings.check(model) }
 
-    var edges = RecipeEdges(recipe: recipe, rules: plan.rules)
+    var edges = RecipeEdges(
+      recipe: recipe, rules: isExport ? .inlined(plan.ruleTexts) : .included(plan.rules))
     for model in recipe.models {
       let layout = Layout(out: recipe.out, model: model.name)
       let inputs = try samples(of: model, layout, &plan)
@@ -95,10 +114,7 @@ public struct Generator: Sendable {
       try edges.add(bundle, settings)
     }
     try edges.finish()
-    plan.add(Layout.manifest, Array(edges.text.utf8))
-    let depfile = DepFileText.rule(Layout.manifest, dependsOn: plan.dependencies)
-    plan.add(Layout.manifest + ".d", Array(depfile.utf8))
-    try plan.write()
+    return (edges.text, plan)
   }
 
   /// Everything that will be written, collected first, so that an error leaves all files alone.
@@ -106,7 +122,10 @@ public struct Generator: Sendable {
     var files: [(path: String, content: [UInt8])] = []
     var dependencies: [String] = []
     var stale: [String] = []
+    /// The directory that the manifest includes its rules from.
     var rules = Layout.unpackedRules
+    /// The rules themselves, in the order of inclusion.
+    var ruleTexts: [[UInt8]] = []
 
     mutating func add(_ path: String, _ content: [UInt8]) { files.append((path, content)) }
 
@@ -128,9 +147,15 @@ extension Generator {
   private func addRules(to plan: inout Plan) throws(QuenchError) {
     if access("\(Layout.ownRules)/quench.ninja", F_OK) == 0 {
       plan.rules = Layout.ownRules
+      for (name, _) in RuleFiles.all {
+        plan.ruleTexts.append(try FileContent.read("\(Layout.ownRules)/\(name)"))
+      }
       return
     }
-    for (name, content) in RuleFiles.all { plan.add("\(Layout.unpackedRules)/\(name)", content) }
+    for (name, content) in RuleFiles.all {
+      plan.ruleTexts.append(content)
+      plan.add("\(Layout.unpackedRules)/\(name)", content)
+    }
   }
 
   private func samples(
@@ -152,6 +177,8 @@ extension Generator {
     // The first images, as many as one shard: enough to tell sensitive layers from others.
     let assess = calibration.unlabelled().prefix(Shards.largest)
     plan.add(layout.assessSamples, assess.text)
+    let repair = calibration.unlabelled().prefix(RepairRecipe.largestSample)
+    if model.repair.biasCorrection { plan.add(layout.repairSamples, repair.text) }
     // Without images to judge by, the calibration images serve; their labels are not used, since
     // accuracy on images that set the ranges would flatter.
     let judged = evaluation ?? calibration.unlabelled()
@@ -159,8 +186,8 @@ extension Generator {
     let covered = coverage ?? evaluation
     if let covered { plan.add(layout.coverageSamples, covered.unlabelled().text) }
     return ModelSamples(
-      shards: shards, calibration: calibration, assess: assess, evaluation: judged,
-      coverage: covered)
+      shards: shards, calibration: calibration, assess: assess, repair: repair,
+      evaluation: judged, coverage: covered)
   }
 
   private func list(_ source: SampleSource, _ plan: inout Plan) throws(QuenchError) -> SampleListing

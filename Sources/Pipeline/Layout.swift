@@ -42,6 +42,7 @@ public struct Layout: Sendable {
   /// Which layer runs how; may be edited.
   public var config: String { "\(artefacts)/calibration.cfg" }
   var record: String { "\(artefacts)/record.txt" }
+  var corrected: String { "\(artefacts)/corrected.onnx" }
   var qdq: String { "\(artefacts)/model.qdq.onnx" }
   var deploy: String { "\(artefacts)/model.deploy.onnx" }
   /// The compiled network.
@@ -55,12 +56,14 @@ public struct Layout: Sendable {
   var preprocess: String { "\(settings)/preprocess.json" }
   var precision: String { "\(settings)/precision.json" }
   var assessSamples: String { "\(settings)/assess.samples" }
+  var repairSamples: String { "\(settings)/repair.samples" }
   var coverageSamples: String { "\(settings)/coverage.samples" }
   var evaluationSamples: String { "\(settings)/evaluation.samples" }
 
   func shard(_ number: Int) -> String { "\(shards)/\(Shards.fileName(number)).samples" }
   func observed(_ number: Int) -> String { "\(observations)/\(Shards.fileName(number)).qobs" }
 
-  static func bundle(_ name: String, out: String) -> String { "\(out)/\(name).tar.zst" }
+  /// The archive of a bundle.
+  public static func bundle(_ name: String, out: String) -> String { "\(out)/\(name).tar.zst" }
   static func bundleSettings(_ name: String) -> String { "\(state)/settings/\(name).bundle.json" }
 }

@@ -207,7 +207,7 @@ extension CalibrateRecipe {
 extension RepairRecipe {
   init(_ value: YAMLValue?) throws(QuenchError) {
     let keys = try value?.members(keys: ["biasCorrection", "equalization"]) ?? [:]
-    biasCorrection = try keys["biasCorrection"]?.bool() ?? false
+    biasCorrection = try keys["biasCorrection"]?.bool() ?? true
     if let equalization = keys["equalization"], try equalization.word(["auto", "false"]) != "false"
     {
       throw equalization.error(

@@ -8,6 +8,7 @@ struct ModelSamples {
   var shards: Shards
   var calibration: SampleListing
   var assess: SampleListing
+  var repair: SampleListing
   var evaluation: SampleListing
   var coverage: SampleListing?
 }
@@ -20,28 +21,52 @@ struct RecipeEdges {
 
   var text: String { manifest.text }
 
-  init(recipe: Recipe, rules: String) {
+  /// Where the rules stand.
+  enum Rules {
+    /// In files of this directory.
+    case included(String)
+    /// In the manifest itself, which then does not keep itself up to date.
+    case inlined([[UInt8]])
+  }
+
+  init(recipe: Recipe, rules: Rules) {
     out = recipe.out
     manifest.comment("Written by quench from quench.yaml: changes here are lost.")
     manifest.line("ninja_required_version = 1.8")
-    manifest.variable("rules", rules)
     for (verb, version) in StageVersion.all.sorted(by: { $0.key < $1.key }) {
       manifest.variable("\(verb)_stage", "\(version)")
     }
-    manifest.line("include $rules/quench.ninja")
+    switch rules {
+    case .included(let directory):
+      manifest.variable("rules", directory)
+      manifest.line("include $rules/quench.ninja")
+      addGenerator(directory)
+    case .inlined(let texts):
+      for line in texts.map({ String(decoding: $0, as: UTF8.self) }).joined(separator: "\n")
+        .split(separator: "\n", omittingEmptySubsequences: false)
+      where !line.hasPrefix("include ") {
+        manifest.line(String(line))
+      }
+    }
+    manifest.blank()
+  }
+
+  /// The edge that makes the manifest itself. It has no description in BuildRules: without it there
+  /// would be no rules to read.
+  private mutating func addGenerator(_ rules: String) {
     manifest.blank()
     manifest.line("rule generate")
     manifest.line("  command = quench generate")
     manifest.line("  depfile = $out.d")
     manifest.line("  generator = 1")
     manifest.line("  description = read quench.yaml")
-    manifest.blank()
-    let files = RuleFiles.all.map { "\(rules)/\($0.name)" }
-    // The rules are the user's or unpacked by the generator itself; only the user's are inputs.
-    let inputs = [Layout.recipe] + (rules == Layout.ownRules ? files : [])
+    // Rules that the generator unpacked itself are no inputs of it; a user's own are.
+    let files = rules == Layout.ownRules ? RuleFiles.all.map { "\(rules)/\($0.name)" } : []
+    let inputs = ([Layout.recipe] + files).joined(separator: " ")
+    manifest.line("build \(Layout.manifest): generate \(inputs)")
+    // What decides which library and compiler the stages are told to depend on.
     manifest.line(
-      "build \(Layout.manifest): generate \(inputs.joined(separator: " "))")
-    manifest.blank()
+      "  environment = QUENCH_ONNXRUNTIME QUENCH_ATC ASCEND_TOOLKIT_HOME ASCEND_HOME_PATH")
   }
 
   mutating func add(
@@ -51,7 +76,7 @@ struct RecipeEdges {
     manifest.comment("Model \(model.name)")
     try observing(model, files, samples, runtime)
     try calibrating(model, files, samples, runtime)
-    try producing(model, files, compiler)
+    try producing(model, files, samples, runtime, compiler)
     try judging(model, files, samples, runtime)
     manifest.blank()
   }
@@ -156,13 +181,28 @@ extension RecipeEdges {
   }
 
   private mutating func producing(
-    _ model: ModelRecipe, _ files: Layout, _ compiler: [String]
+    _ model: ModelRecipe, _ files: Layout, _ samples: ModelSamples, _ runtime: [String],
+    _ compiler: [String]
   ) throws(QuenchError) {
+    var network = files.folded
+    if model.repair.biasCorrection {
+      network = files.corrected
+      try manifest.build(
+        [files.corrected], rule: "correct", inputs: samples.repair.files,
+        implicit: [
+          files.folded, files.scales, files.config, files.preprocess, files.repairSamples,
+        ] + runtime,
+        variables: [
+          ("network", files.folded), ("scales", files.scales), ("config", files.config),
+          ("preprocess", files.preprocess), ("samples", files.repairSamples),
+          ("on_corrupt", model.onCorrupt.rawValue), ("label", model.name),
+        ])
+    }
     try manifest.build(
       [files.qdq], implicitOutputs: [files.deploy, files.record], rule: "quantize",
-      inputs: [files.folded, files.config, files.scales],
+      inputs: [network, files.config, files.scales],
       variables: [
-        ("network", files.folded), ("config", files.config), ("scales", files.scales),
+        ("network", network), ("config", files.config), ("scales", files.scales),
         ("deploy", files.deploy), ("record", files.record), ("label", model.name),
       ])
     try manifest.build(

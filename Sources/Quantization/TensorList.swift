@@ -29,9 +29,14 @@ public struct TensorList: JSONArtifact, Equatable {
   /// Lists what a folded model needs observed.
   ///
   /// - Parameter digest: SHA-256 of the model's file, as hexadecimal digits.
-  /// - Throws: what `OperatorRules.layers` throws.
+  /// - Throws: what `OperatorRules.layers` throws; `.data`, naming the operator at fault, when the
+  ///   shape of a tensor that a layer reads or makes cannot be inferred.
   public static func make(for model: Model, digest: String) throws(QuenchError) -> TensorList {
     let layers = try OperatorRules.layers(of: model)
+    let types = try ShapeInference.infer(model, inputs: [:])
+    for tensor in layers.flatMap({ [$0.input, $0.output] }) where types[tensor] == nil {
+      throw ShapeInference.missing(tensor, in: model, types: types)
+    }
     var seen: Set<String> = []
     let tensors = layers.map(\.input).filter { seen.insert($0).inserted }
     return TensorList(model: digest, tensors: tensors, layers: layers)

@@ -65,7 +65,8 @@ struct RootCommand: ParsableCommand {
         subcommands: [
           GenerateCommand.self, FoldCommand.self, ObserveCommand.self, MergeCommand.self,
           CalibrateCommand.self, AssessCommand.self, CoverageCommand.self, ConfigCommand.self,
-          QuantizeCommand.self, CompileCommand.self, EvaluateCommand.self, GateCommand.self,
+          CorrectCommand.self, QuantizeCommand.self, CompileCommand.self, EvaluateCommand.self,
+          GateCommand.self,
           ReportCommand.self, PackCommand.self,
         ]),
     ],

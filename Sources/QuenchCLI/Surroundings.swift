@@ -15,7 +15,8 @@ extension Surroundings {
   static func ofThisMachine() -> Surroundings {
     Surroundings(
       list: Surroundings.listing, check: Surroundings.check,
-      runtimeFiles: RuntimeLibrary.find().map { [$0] } ?? [],
+      // A library that is named but not there is the error of the stage that loads it.
+      runtimeFiles: [RuntimeLibrary.find()].compactMap { $0 }.filter { access($0, F_OK) == 0 },
       compilerFiles: { compiler in
         guard compiler != "host" else { return [] }
         return Toolchain.find(environment: Environment.all)?.versionFiles ?? []

@@ -139,7 +139,10 @@ struct SampleLoaderTests {
     let entry = try #require(
       bytes.indices.dropLast(4).first { Array(bytes[$0..<$0 + 4]) == [0x50, 0x4B, 1, 2] })
     bytes[entry + 16] ^= 1
-    let path = TemporarySpace().write("c.npz", bytes)
-    #expect(try error(Sample(path: path, index: 0)) != nil)
+    let space = TemporarySpace()
+    let path = space.write("c.npz", bytes)
+    #expect(
+      try error(Sample(path: path, index: 0))?.message
+        == "the array \"images\" is damaged: its checksum differs")
   }
 }

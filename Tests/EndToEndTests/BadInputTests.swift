@@ -114,7 +114,7 @@ struct BadInputTests {
     project.space.write("quench.yaml", Project.recipe.replacing("preprocess:", with: "preproces:"))
     let run = try project.quench("build")
     #expect(run.status == 65)
-    #expect(run.errors.contains("quench.yaml:8"), "\(run.errors)")
+    #expect(run.errors.contains("quench.yaml:9"), "\(run.errors)")
     #expect(run.errors.contains("did you mean \"preprocess\""), "\(run.errors)")
   }
 

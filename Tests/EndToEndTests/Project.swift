@@ -111,10 +111,6 @@ final class Project: Sendable {
   func run(
     _ program: String, _ arguments: [String], environment: [String: String] = [:]
   ) throws -> Run {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: program)
-    process.arguments = arguments
-    process.currentDirectoryURL = URL(fileURLWithPath: path)
     var variables = ProcessInfo.processInfo.environment
     if variables["QUENCH_ONNXRUNTIME"] == nil {
       let folder = "\(Project.root)/.quench-deps"
@@ -124,23 +120,16 @@ final class Project: Sendable {
       }
     }
     variables.merge(environment) { $1 }
-    process.environment = variables
-    // Files, not pipes: nothing to drain, so nothing can block.
     let out = space.path(".out-\(UUID().uuidString)")
     let err = space.path(".err-\(UUID().uuidString)")
-    FileManager.default.createFile(atPath: out, contents: nil)
-    FileManager.default.createFile(atPath: err, contents: nil)
-    process.standardOutput = try FileHandle(forWritingTo: URL(fileURLWithPath: out))
-    process.standardError = try FileHandle(forWritingTo: URL(fileURLWithPath: err))
-    process.standardInput = FileHandle.nullDevice
-    try process.run()
-    process.waitUntilExit()
     defer {
       try? FileManager.default.removeItem(atPath: out)
       try? FileManager.default.removeItem(atPath: err)
     }
+    let status = try Child.run(
+      program, arguments, in: path, environment: variables, output: out, errors: err)
     return Run(
-      status: process.terminationStatus,
+      status: status,
       output: (try? String(contentsOfFile: out, encoding: .utf8)) ?? "",
       errors: (try? String(contentsOfFile: err, encoding: .utf8)) ?? "")
   }

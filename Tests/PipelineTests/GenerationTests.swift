@@ -8,7 +8,7 @@ import Testing
 struct GenerationTests {
   static func manifest(_ yaml: String) throws -> String {
     let recipe = try Recipe.decode(yaml, path: "quench.yaml")
-    var edges = RecipeEdges(recipe: recipe, rules: Layout.unpackedRules)
+    var edges = RecipeEdges(recipe: recipe, rules: .included(Layout.unpackedRules))
     for model in recipe.models {
       let entries = (0..<40).map {
         SampleListing.Entry(line: "photos/\($0).png", label: nil, file: "photos/\($0).png")
@@ -18,7 +18,7 @@ struct GenerationTests {
         model, Layout(out: recipe.out, model: model.name),
         ModelSamples(
           shards: Shards.assign(entries.map(\.line), previous: [:]), calibration: listing,
-          assess: listing.prefix(32), evaluation: listing, coverage: nil),
+          assess: listing.prefix(32), repair: listing, evaluation: listing, coverage: nil),
         runtime: ["lib.so"], compiler: [])
     }
     for bundle in recipe.bundles { try edges.add(bundle, BundleSettings(bundle, recipe)) }

@@ -1,6 +1,122 @@
 // SPDX-License-Identifier: Apache-2.0
+// QuenchCLI: `quench watch`.
+
 internal import ArgumentParser
+internal import BuildEngine
+internal import Diagnostics
+internal import FileWatching
+internal import Glibc
+internal import Pipeline
 
 struct WatchCommand: ParsableCommand {
-  static let configuration = CommandConfiguration(commandName: "watch")
+  static let configuration = CommandConfiguration(
+    commandName: "watch", abstract: "Build, and build again whenever an input changes.",
+    discussion: "Ctrl-C ends it. Changes made while a build runs are built right after it.")
+
+  @OptionGroup var project: ProjectOptions
+  @OptionGroup var options: RunOptions
+  @Option(help: ArgumentHelp("A burst of changes is over after this much quiet.", valueName: "ms"))
+  var debounce = 20
+  @Flag(help: "Clear the screen before each build.") var clear = false
+  @Argument(help: "Targets; without any, everything.") var targets: [String] = []
+
+  mutating func validate() throws {
+    if debounce < 0 { throw ValidationError("--debounce takes milliseconds from 0 on") }
+  }
+
+  func run() throws {
+    let interrupt = try Interrupt()
+    let run = try BuildRun(project, options)
+    var paths = try watched(run)
+    // Watch first, then look: a change between the two is noticed, not lost.
+    let watcher = try Watcher(paths: paths, interrupt: interrupt.descriptor)
+    var announce = true
+    while true {
+      if build(run, announce: announce) == .interrupted { throw ExitCode(130) }
+      let next = try watched(run)
+      if next != paths {
+        paths = next
+        try watcher.update(paths: paths)
+        announce = false
+        continue
+      }
+      if announce { waiting(watcher, count: paths.count) }
+      guard let batch = try watcher.nextBatch(quietMilliseconds: debounce) else {
+        throw ExitCode(130)
+      }
+      announce = true
+      tell(batch)
+    }
+  }
+
+  private enum Outcome {
+    case ended
+    case interrupted
+  }
+
+  /// A build whose failure is shown and does not end the watching.
+  private func build(_ run: BuildRun, announce: Bool) -> Outcome {
+    if clear, announce, Style.output.isTerminal { Terminal.write(1, "\u{1B}[2J\u{1B}[H") }
+    do throws(QuenchError) {
+      let summary = try run.build(targets, saysNothingToDo: announce)
+      return summary.interrupted ? .interrupted : .ended
+    } catch {
+      Quench.report(error)
+      return .ended
+    }
+  }
+
+  /// What the build reads, and the files that people edit though the build writes them.
+  private func watched(_ run: BuildRun) throws -> [String] {
+    var paths = Set((try? run.inputs) ?? [])
+    paths.insert(Layout.recipe)
+    // A recipe that cannot be read right now is watched until it can.
+    if let recipe = try? Recipe.read(Layout.recipe) {
+      for model in recipe.models {
+        paths.insert(Layout(out: recipe.out, model: model.name).config)
+      }
+    }
+    return paths.filter { !$0.hasPrefix("\(Layout.state)/") }.sorted()
+  }
+
+  private func waiting(_ watcher: Watcher, count: Int) {
+    for path in watcher.deafPaths {
+      Terminal.warn("\(path) is on a network file system: changes by other machines are not seen")
+    }
+    if !options.quiet { Terminal.note("quench: watching \(count) files and directories") }
+  }
+
+  private func tell(_ batch: ChangeBatch) {
+    guard !options.quiet else { return }
+    if batch.overflow {
+      Terminal.note("quench: more changes than the kernel could report; looking at everything")
+    } else if let first = batch.paths.first {
+      let more = batch.paths.count > 1 ? " and \(batch.paths.count - 1) more" : ""
+      Terminal.note("quench: \(first)\(more) changed")
+    }
+  }
+}
+
+/// SIGINT and SIGTERM as a readable descriptor. While a build runs, the engine takes the signals.
+private struct Interrupt {
+  let descriptor: Int32
+
+  init() throws(QuenchError) {
+    var ends: [Int32] = [-1, -1]
+    guard pipe(&ends) == 0 else {
+      throw QuenchError(.work, "cannot make a pipe: \(String(cString: strerror(errno)))")
+    }
+    descriptor = ends[0]
+    interruptPipe = ends[1]
+    signal(SIGINT, interruptHandler)
+    signal(SIGTERM, interruptHandler)
+  }
+}
+
+/// Written once, before the handlers are installed.
+nonisolated(unsafe) private var interruptPipe: Int32 = -1
+
+private func interruptHandler(_ number: Int32) {
+  var byte: UInt8 = 0
+  _ = write(interruptPipe, &byte, 1)
 }

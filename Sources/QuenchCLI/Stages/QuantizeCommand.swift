@@ -13,7 +13,7 @@ struct QuantizeCommand: ParsableCommand {
     abstract: "Write the quantized network, for ONNX Runtime and for atc.")
 
   @OptionGroup var stage: StageOptions
-  @Option(help: "The folded model.") var model: String
+  @Option(help: "The folded model, with corrected biases if there are.") var model: String
   @Option(help: "calibration.cfg.") var config: String
   @Option(help: "The scales.") var scales: String
   @Option(name: .shortAndLong, help: "The QDQ model.") var output: String

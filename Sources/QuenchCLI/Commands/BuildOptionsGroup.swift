@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+// QuenchCLI: the options of the verbs around the build; letters mean what they mean to Ninja.
+
+internal import ArgumentParser
+internal import BuildEngine
+internal import Diagnostics
+internal import Glibc
+internal import Pipeline
+
+/// Which build: shared by build, watch, status, why, graph, clean.
+struct ProjectOptions: ParsableArguments {
+  @Option(
+    name: .customShort("C", allowingJoined: true),
+    help: ArgumentHelp("Change to this directory first.", valueName: "dir"))
+  var directory: String?
+
+  @Option(
+    name: .customShort("f", allowingJoined: true),
+    help: ArgumentHelp("Build this manifest in place of quench.yaml.", valueName: "build.ninja"))
+  var manifest: String?
+
+  /// Changes directory, finds the manifest and makes it the first time.
+  ///
+  /// - Throws: `.noInput` when there is nothing to build here.
+  func prepare() throws(QuenchError) -> BuildOptions {
+    if let directory, chdir(directory) != 0 {
+      throw QuenchError(
+        .noInput, "cannot enter \"\(directory)\": \(String(cString: strerror(errno)))",
+        at: .option("-C"))
+    }
+    var options = BuildOptions()
+    options.ownExecutable = ProjectOptions.ownPath
+    options.manifest = try chooseManifest()
+    return options
+  }
+
+  /// The path of this binary, as the kernel knows it.
+  private static var ownPath: String? {
+    guard let path = realpath("/proc/self/exe", nil) else { return nil }
+    defer { free(path) }
+    return String(cString: path)
+  }
+
+  private func chooseManifest() throws(QuenchError) -> String {
+    if let manifest { return manifest }
+    if access(Layout.recipe, F_OK) == 0 {
+      // From the second build on, an edge of the manifest itself keeps it up to date.
+      if access(Layout.manifest, F_OK) != 0 { try ProjectOptions.generate() }
+      return Layout.manifest
+    }
+    if access("build.ninja", F_OK) == 0 { return "build.ninja" }
+    throw QuenchError(
+      .noInput, "there is no quench.yaml here (and no build.ninja)",
+      try: "quench init --model net.onnx --images photos/")
+  }
+
+  /// Makes the manifest outside a build.
+  ///
+  /// Its time is set to 1970, so that the engine does not take it for one that a person made: the
+  /// next build makes it once more and records what the lists depended on.
+  static func generate() throws(QuenchError) {
+    try Generator(Surroundings.ofThisMachine()).run()
+    var times = [timespec(), timespec()]
+    utimensat(AT_FDCWD, Layout.manifest, &times, 0)
+  }
+}
+
+/// How to build: shared by build, bundle and watch.
+struct RunOptions: ParsableArguments {
+  @Option(
+    name: [.customShort("j", allowingJoined: true), .long],
+    help: ArgumentHelp("Commands at once; 0: no limit.", valueName: "n"))
+  var jobs: Int?
+
+  @Option(
+    name: .customShort("k", allowingJoined: true),
+    help: ArgumentHelp("Failures to stop after; 0: never.", valueName: "n"))
+  var keepGoing: Int = 1
+
+  @Option(
+    name: .customShort("l", allowingJoined: true),
+    help: ArgumentHelp("Start nothing above this load average.", valueName: "load"))
+  var load: Double?
+
+  @Flag(name: .customShort("n"), help: "Say what would run; run nothing.") var dryRun = false
+  @Flag(name: .shortAndLong, help: "Show whole commands.") var verbose = false
+  @Flag(name: .shortAndLong, help: "Show only warnings and errors.") var quiet = false
+
+  @Option(
+    name: .customShort("d", allowingJoined: true),
+    help: ArgumentHelp("explain: say why each edge runs.", valueName: "mode"))
+  var debug: DebugMode?
+
+  @Flag(help: "Leave outputs that no edge makes any more.") var keepDead = false
+  @Flag(help: "Overwrite edited files whose inputs changed; the edited file is kept beside it.")
+  var discardEdits = false
+
+  enum DebugMode: String, ExpressibleByArgument, CaseIterable {
+    case explain
+  }
+
+  mutating func validate() throws {
+    if let jobs, jobs < 0 { throw ValidationError("-j takes a number from 0 on") }
+    if keepGoing < 0 { throw ValidationError("-k takes a number from 0 on") }
+  }
+
+  func apply(to options: inout BuildOptions) {
+    if let jobs { options.jobs = jobs }
+    options.keepGoing = keepGoing
+    options.loadLimit = load
+    options.dryRun = dryRun
+    options.verbose = verbose
+    options.explain = debug == .explain
+    options.keepDead = keepDead
+    options.discardEdits = discardEdits
+  }
+}

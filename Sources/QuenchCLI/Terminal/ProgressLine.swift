@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// QuenchCLI: the one live line.
+
+internal import BuildEngine
+
+/// What runs, how much is done, images per second and time left; redrawn at most ten times a
+/// second, cut to the terminal's width, absent where standard output is no terminal.
+struct ProgressLine {
+  private struct Running {
+    var description: String
+    var done = 0
+    var total = 0
+    let start: ContinuousClock.Instant
+  }
+
+  private var running: [Int: Running] = [:]
+  private var order: [Int] = []
+  private var counts: BuildCounts?
+  private var isDrawn = false
+  private var lastDraw: ContinuousClock.Instant?
+  private let clock = ContinuousClock()
+
+  mutating func start(_ edge: EdgeInfo, _ counts: BuildCounts) {
+    self.counts = counts
+    running[edge.index] = Running(description: edge.description, start: clock.now)
+    order.append(edge.index)
+    draw()
+  }
+
+  mutating func advance(_ edge: EdgeInfo, done: Int, of total: Int) {
+    running[edge.index]?.done = done
+    running[edge.index]?.total = total
+    draw()
+  }
+
+  mutating func finish(_ edge: EdgeInfo, _ counts: BuildCounts) {
+    self.counts = counts
+    running[edge.index] = nil
+    order.removeAll { $0 == edge.index }
+    draw()
+  }
+
+  mutating func clear() {
+    guard isDrawn else { return }
+    Terminal.write(1, "\r\u{1B}[K")
+    isDrawn = false
+    lastDraw = nil
+  }
+
+  private mutating func draw() {
+    guard Style.output.isTerminal else { return }
+    let now = clock.now
+    if let lastDraw, now - lastDraw < .milliseconds(100) { return }
+    lastDraw = now
+    Terminal.write(1, "\r\(String(text(now).prefix(max(1, Terminal.width - 1))))\u{1B}[K")
+    isDrawn = true
+  }
+
+  private func text(_ now: ContinuousClock.Instant) -> String {
+    var text = counts.map { "[\($0.finished)/\($0.total)]" } ?? ""
+    guard let first = order.first, let oldest = running[first] else { return text }
+    text += " \(oldest.description)"
+    if order.count > 1 { text += " and \(order.count - 1) more" }
+    let counted = running.values.filter { $0.total > 0 }
+    let rate = counted.reduce(0.0) { sum, edge in
+      let seconds = (now - edge.start) / .seconds(1)
+      return seconds > 0 ? sum + Double(edge.done) / seconds : sum
+    }
+    guard rate > 0 else { return text }
+    let left = counted.reduce(0) { $0 + $1.total - $1.done }
+    text += ": \(counted.reduce(0) { $0 + $1.done })/\(counted.reduce(0) { $0 + $1.total }) images"
+    text += ", \(Int(rate.rounded())) images/s, \(Int((Double(left) / rate).rounded(.up))) s left"
+    return text
+  }
+}

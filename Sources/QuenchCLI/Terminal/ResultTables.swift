@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// QuenchCLI: what people built for: the figures, the layers in FP16, the bundle.
+
+internal import Artifacts
+internal import Calibration
+internal import Diagnostics
+internal import Glibc
+internal import Measurement
+internal import Pipeline
+
+/// The tables at the end of a build.
+enum ResultTables {
+  /// Shows what there is of each model and bundle; what failed before is left out.
+  static func show() throws(QuenchError) {
+    let recipe = try Recipe.read(Layout.recipe)
+    for model in recipe.models {
+      let files = Layout(out: recipe.out, model: model.name)
+      guard access(files.evaluation, F_OK) == 0 else { continue }
+      let evaluation = try ArtifactJSON.read(EvaluationReport.self, from: files.evaluation)
+      Terminal.print("\n" + Style.output.bold(model.name) + "\n" + evaluation.table)
+      if let coverage = coverage(files) { Terminal.print(coverage) }
+    }
+    for bundle in recipe.bundles {
+      let path = Layout.bundle(bundle.name, out: recipe.out)
+      guard access(path, F_OK) == 0 else { continue }
+      var status = stat()
+      guard stat(path, &status) == 0 else { continue }
+      Terminal.print("\nbundle  \(path), \(status.st_size) bytes")
+    }
+  }
+
+  private static func coverage(_ files: Layout) -> String? {
+    // Not every model has a coverage, and one of another version is shown by nobody here.
+    guard let table = try? ArtifactJSON.read(CoverageTable.self, from: files.coverage) else {
+      return nil
+    }
+    let short = table.tensors.values.count { $0.verdict != .covered }
+    return "coverage   \(table.verdict.rawValue) on \(table.samples) other images"
+      + (short == 0
+        ? "" : ": \(short) of \(table.tensors.count) ranges clip too much, see report.html")
+  }
+}
