@@ -16,6 +16,15 @@ public enum FileContent {
     return bytes
   }
 
+  /// The size of a file in bytes.
+  ///
+  /// - Throws: `.noInput` when it is not there.
+  public static func size(_ path: String) throws(QuenchError) -> Int {
+    var status = stat()
+    guard stat(path, &status) == 0 else { throw cannot("open", path) }
+    return Int(status.st_size)
+  }
+
   /// Lends a file to `body` in pieces of at most 1 MiB.
   ///
   /// - Throws: `.noInput` when it cannot be opened or read.
@@ -47,8 +56,10 @@ public enum FileContent {
   ///
   /// Readers see the old file or the new one, never a part; a full disk leaves the old one.
   /// The mode is 0644 whatever the umask, so that artefacts do not depend on it.
+  /// A target that is no file (`/dev/null`, a pipe) is written to, not replaced.
   /// - Throws: `.work` with the system's reason.
   public static func replace(_ path: String, with bytes: [UInt8]) throws(QuenchError) {
+    if isDevice(path) { return try writeInto(path, bytes) }
     let temporary = "\(path).tmp\(getpid())"
     let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else { throw cannot("create", path, .work) }
@@ -94,6 +105,19 @@ public enum FileContent {
     guard stat(path, &status) == 0, status.st_mode & S_IFMT == S_IFDIR else {
       throw QuenchError(.work, "\"\(path)\" is a file where a directory should be")
     }
+  }
+
+  private static func isDevice(_ path: String) -> Bool {
+    var status = stat()
+    guard stat(path, &status) == 0 else { return false }
+    return [S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK].contains(status.st_mode & S_IFMT)
+  }
+
+  private static func writeInto(_ path: String, _ bytes: [UInt8]) throws(QuenchError) {
+    let descriptor = open(path, O_WRONLY | O_CLOEXEC)
+    guard descriptor >= 0 else { throw cannot("open", path, .work) }
+    defer { close(descriptor) }
+    try writeAll(descriptor, bytes, path: path)
   }
 
   private static func writeAll(

@@ -222,10 +222,12 @@ extension RecipeEdges {
     try manifest.build(
       [files.evaluation], rule: "evaluate", inputs: samples.evaluation.files,
       implicit: [
-        model.model, files.om, files.qdq, files.config, files.preprocess, files.evaluationSamples,
+        files.folded, model.model, files.om, files.qdq, files.config, files.preprocess,
+        files.evaluationSamples,
       ] + runtime,
       variables: [
-        ("reference", model.model), ("candidate", files.om), ("qdq", files.qdq),
+        ("network", files.folded), ("original", model.model), ("candidate", files.om),
+        ("qdq", files.qdq),
         ("config", files.config), ("preprocess", files.preprocess),
         ("samples", files.evaluationSamples), ("metric", model.evaluate.metric),
         ("on_corrupt", model.onCorrupt.rawValue), ("progress", "1"), ("label", model.name),

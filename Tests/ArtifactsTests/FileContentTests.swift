@@ -130,4 +130,12 @@ struct FileContentTests {
       #expect(error?.kind == .work)
     }
   }
+
+  @Test("a device is written to, never replaced by a file")
+  func device() throws {
+    try FileContent.replace("/dev/null", with: [1, 2, 3])
+    var status = stat()
+    #expect(stat("/dev/null", &status) == 0)
+    #expect(status.st_mode & S_IFMT == S_IFCHR)
+  }
 }

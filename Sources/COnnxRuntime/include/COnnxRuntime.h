@@ -60,8 +60,8 @@ typedef struct cort_table {
   cort_status *_Nullable (*_Nonnull run)(                                                  // 9
       cort_session *session, const cort_run_options *_Nullable options,
       const cort_name *_Nullable input_names, const cort_value_slot *_Nullable inputs,
-      size_t input_count, const cort_name *output_names, size_t output_count,
-      cort_value_slot *outputs);
+      size_t input_count, const cort_name *_Nonnull output_names, size_t output_count,
+      cort_value_slot *_Nonnull outputs);
   cort_status *_Nullable (*_Nonnull create_session_options)(                               // 10
       cort_session_options *_Nullable *_Nonnull out);
   const void *_Nullable gap_11[2];

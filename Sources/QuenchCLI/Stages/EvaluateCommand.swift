@@ -10,7 +10,8 @@ struct EvaluateCommand: ParsableCommand {
     commandName: "evaluate", abstract: "Compare the quantized network with the FP32 one.")
 
   @OptionGroup var stage: StageOptions
-  @Option(help: "The FP32 model.") var model: String
+  @Option(help: "The folded FP32 model.") var model: String
+  @Option(help: "The model as you have it, whose size is compared.") var original: String?
   @Option(help: "The OM file or QDQ model to judge.") var candidate: String
   @Option(help: "The QDQ model that stands in for an OM file which only a device can run.")
   var qdq: String?
@@ -22,7 +23,7 @@ struct EvaluateCommand: ParsableCommand {
   func run() throws {
     try stage.check("evaluate")
     let report = try Evaluation.evaluate(
-      reference: model, candidate: candidate, standIn: qdq, config: config,
+      reference: model, original: original, candidate: candidate, standIn: qdq, config: config,
       samples: try data.list(), preprocessing: try data.steps(), metric: metric,
       policy: data.onCorrupt, threads: data.threads, progress: StageProgress.report)
     try ArtifactJSON.write(report, to: output)

@@ -29,6 +29,17 @@ struct QuantizeCommand: ParsableCommand {
     try quantized.qdq().write(to: output)
     try quantized.deploy().write(to: deploy)
     try FileContent.replace(record, with: RecordFile.encode(quantized))
-    for warning in quantized.warnings { Terminal.warn(warning.message) }
+    report(quantized.warnings)
+  }
+
+  /// Warnings, one line a kind: what one layer has, many often have.
+  private func report(_ warnings: [QuantizationWarning]) {
+    var kinds: [QuantizationWarning.Kind] = []
+    for warning in warnings where !kinds.contains(warning.kind) { kinds.append(warning.kind) }
+    for kind in kinds {
+      let same = warnings.filter { $0.kind == kind }
+      let more = same.count > 1 ? " (and \(same.count - 1) more layers like it)" : ""
+      Terminal.warn((same.first?.message ?? "") + more)
+    }
   }
 }
