@@ -25,7 +25,8 @@ check_swift() {
   fi
 }
 
-packages=(libarchive-dev libzstd-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev libssl-dev pkg-config
+packages=(libarchive-dev libzstd-dev libjpeg62-turbo-dev libpng-dev zlib1g-dev libssl-dev libxxhash-dev
+  pkg-config
   libc6-dev libstdc++-12-dev python3 "$@")
 
 install_packages() {
