@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finetuning: what a run did and decided, as `finetune/report.json`.
+
+public import Artifacts
+
+/// The report of a run. It holds no times, so that the same inputs give the same bytes.
+public struct TrainingReport: JSONArtifact, Equatable {
+  /// "quench.finetuning".
+  public static let format = "quench.finetuning"
+  /// 1.
+  public static let version = 1
+
+  /// What trained: `quantized` (with fake quantization), `float` (the control without) or
+  /// `external` (a command of the user's).
+  public var kind: String
+  /// What the run was told; nil for an external command.
+  public var settings: TrainingSettings?
+  /// Samples that trained.
+  public var trainedSamples: Int
+  /// Samples that judged.
+  public var heldBackSamples: Int
+  /// Samples left out because they are corrupt.
+  public var skippedSamples: Int
+  /// Numbers that could change.
+  public var trainableNumbers: Int
+  /// Layers that no gradient reached.
+  public var frozenLayers: [String]
+  /// Steps done.
+  public var steps: Int
+  /// Whether it ended before the last epoch because nothing improved.
+  public var stoppedEarly: Bool
+  /// Loss, accuracy and agreement of PTQ on the held-back samples.
+  public var ptq: Figures
+  /// The same of the best epoch; nil when no epoch beat PTQ.
+  public var tuned: Figures?
+  /// The best epoch, from 1; 0 when none.
+  public var bestEpoch: Int
+  /// Which of the two is handed on, and why.
+  public var verdict: GainVerdict
+  /// The epochs.
+  public var epochs: [EpochEntry]
+  /// How the scales moved.
+  public var scales: ScaleHistory
+  /// The mean losses of up to 200 equal parts of the run.
+  public var losses: [Double]
+  /// The first step at which scales learned.
+  public var releaseStep: Int
+
+  /// A network on the held-back samples.
+  public struct Figures: Sendable, Equatable, Codable {
+    /// Mean loss.
+    public var loss: Double
+    /// Share named rightly, 0...1; nil without labels.
+    public var accuracy: Double?
+    /// Share named as by the float network; nil without one.
+    public var agreement: Double?
+
+    init(_ result: HeldBackResult) {
+      loss = result.loss
+      accuracy = result.accuracy
+      agreement = result.agreement
+    }
+  }
+
+  /// Means of `losses` over up to `parts` stretches of equal length.
+  static func condensed(_ losses: [Float], parts: Int = 200) -> [Double] {
+    guard losses.count > parts else { return losses.map(Double.init) }
+    return (0..<parts).map { part in
+      let range = part * losses.count / parts..<(part + 1) * losses.count / parts
+      return losses[range].reduce(0) { $0 + Double($1) } / Double(range.count)
+    }
+  }
+}
