@@ -34,18 +34,17 @@ struct TrainingState: Sendable, Equatable, Codable {
   var bestEpoch = 0
   /// Epochs since the held-back loss fell.
   var epochsWithoutGain = 0
-  /// Whether the run ended before its last epoch because nothing improved.
-  var stoppedEarly = false
   /// The epochs that ended.
   var epochs: [EpochEntry] = []
   /// How scales moved.
   var history: ScaleHistory
   /// Steps that the optimizer took for each parameter.
   var optimizerSteps: [Int]
-  /// The first steps' mean loss, what divergence is measured by.
-  var referenceLoss: Double?
+  /// The larger of the held-back loss at the start and the first step's: what divergence is
+  /// measured by.
+  var referenceLoss = 0.0
   /// The loss, smoothed over about ten steps.
-  var smoothedLoss: Double?
+  var smoothedLoss = 0.0
 }
 
 /// The tensors of a run's state, in the order of the parameters.
