@@ -62,6 +62,15 @@ public enum ArtifactJSON {
     try decode(type, from: FileContent.read(path), path: path)
   }
 
+  /// The format that a JSON file says it has; nil when it says none or is no JSON object.
+  ///
+  /// - Throws: `.noInput` when the file cannot be read.
+  public static func format(of path: String) throws(QuenchError) -> String? {
+    let bytes = try FileContent.read(path)
+    // Not being JSON is an answer here, not an error.
+    return (try? decodePlain(Header.self, from: bytes, path: path))?.format
+  }
+
   /// Writes an artefact to a file, atomically.
   public static func write(_ artifact: some JSONArtifact, to path: String) throws(QuenchError) {
     try FileContent.replace(path, with: encode(artifact))

@@ -63,8 +63,21 @@ public struct BundleManifest: JSONArtifact, Equatable {
     public var files: [String: String]
     /// What the model was made from, in order of the paths' bytes.
     public var inputs: [File]
+    /// The images that it was calibrated and judged with; nil when none were named.
+    public var datasets: [Dataset]?
     /// The figures of the evaluation, as its file has them; nil when none was packed.
     public var evaluation: [String: Figure]?
+  }
+
+  /// Images as a set: thousands of digests would outweigh the model, one digest of them does not.
+  public struct Dataset: Codable, Sendable, Equatable {
+    /// `calibration` or `evaluation`.
+    public var name: String
+    /// Number of files.
+    public var count: Int
+    /// SHA-256 of the lines `<digest>  <path>` in order of the paths' bytes, as `sha256sum` writes
+    /// them.
+    public var sha256: String
   }
 }
 

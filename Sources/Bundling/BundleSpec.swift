@@ -29,6 +29,20 @@ public struct BundleSpec: Codable, Sendable, Equatable {
   /// Paths of further files.
   public var include: [String]
 
+  /// A set of images, by purpose.
+  public struct Dataset: Codable, Sendable, Equatable {
+    /// `calibration` or `evaluation`.
+    public var name: String
+    /// Their paths.
+    public var files: [String]
+
+    /// Makes a dataset.
+    public init(name: String, files: [String]) {
+      self.name = name
+      self.files = files
+    }
+  }
+
   /// One model and what belongs to it.
   public struct Model: Codable, Sendable, Equatable {
     /// The model's name, one path component.
@@ -44,6 +58,8 @@ public struct BundleSpec: Codable, Sendable, Equatable {
     public var method: String
     /// Paths of all that the model was made from, whose digests go into the manifest.
     public var inputs: [String]
+    /// The images that the model was calibrated and judged with.
+    public var datasets: [Dataset] = []
     /// Who wrote the OM file, in words; filled in by whoever calls `BundleWriter`.
     public var compiler: String?
     /// Whether the OM file was written by the host compiler; filled in by whoever calls
@@ -103,5 +119,6 @@ extension BundleSpec.Model {
       inputs: try values.decodeIfPresent([String].self, forKey: .inputs) ?? [],
       compiler: try values.decodeIfPresent(String.self, forKey: .compiler),
       hostBuilt: try values.decodeIfPresent(Bool.self, forKey: .hostBuilt))
+    datasets = try values.decodeIfPresent([BundleSpec.Dataset].self, forKey: .datasets) ?? []
   }
 }

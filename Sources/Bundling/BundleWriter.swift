@@ -43,10 +43,7 @@ public enum BundleWriter {
     for (model, roles) in zip(spec.models, plan.roles) {
       var inputs: [BundleManifest.File] = []
       for path in Set(model.inputs) {
-        // An absolute path would tie the bundle to one machine.
-        let name =
-          path.hasPrefix("/") ? path.split(separator: "/").last.map(String.init) ?? path : path
-        inputs.append(try fingerprint(located(path, directory), as: name))
+        inputs.append(try fingerprint(located(path, directory), as: portable(path)))
       }
       inputs.sort {
         EntryPath.precedes($0.path, $1.path) || ($0.path == $1.path && $0.sha256 < $1.sha256)
@@ -59,7 +56,8 @@ public enum BundleWriter {
       models.append(
         BundleManifest.Model(
           name: model.name, soc: model.soc, compiler: model.compiler, hostBuilt: model.hostBuilt,
-          method: model.method, files: roles, inputs: inputs, evaluation: evaluation))
+          method: model.method, files: roles, inputs: inputs,
+          datasets: try datasets(model.datasets, directory), evaluation: evaluation))
     }
     models.sort { EntryPath.precedes($0.name, $1.name) }
     var files: [BundleManifest.File] = []
@@ -69,6 +67,28 @@ public enum BundleWriter {
     return BundleManifest(
       name: spec.name, layout: spec.layout,
       hostBuilt: spec.models.contains { $0.hostBuilt == true }, models: models, files: files)
+  }
+
+  private static func datasets(
+    _ datasets: [BundleSpec.Dataset], _ directory: String
+  ) throws(QuenchError) -> [BundleManifest.Dataset]? {
+    var described: [BundleManifest.Dataset] = []
+    for dataset in datasets {
+      let sha = try SHA256()
+      for path in dataset.files.sorted(by: EntryPath.precedes) {
+        let digest = try ContentDigest.ofFile(located(path, directory)).hex
+        sha.update(Array("\(digest)  \(portable(path))\n".utf8))
+      }
+      described.append(
+        BundleManifest.Dataset(
+          name: dataset.name, count: dataset.files.count, sha256: sha.finish().hex))
+    }
+    return described.isEmpty ? nil : described
+  }
+
+  /// A path as the manifest names it: an absolute one would tie the bundle to one machine.
+  private static func portable(_ path: String) -> String {
+    path.hasPrefix("/") ? path.split(separator: "/").last.map(String.init) ?? path : path
   }
 
   private static func located(_ path: String, _ directory: String) -> String {

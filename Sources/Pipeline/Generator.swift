@@ -60,8 +60,29 @@ public struct Surroundings: Sendable {
   }
 }
 
+extension Surroundings {
+  /// Everything that decides what a manifest says beside quench.yaml and the listings, as text.
+  ///
+  /// It is written to `Layout.surroundings` before each build, so that a newer quench, another
+  /// compiler or library, or rules of the user's own make the manifest stale.
+  public var description: String {
+    var lines = ["generator \(Generator.version)"]
+    lines += StageVersion.all.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
+    lines.append("rules \(RuleFiles.fingerprint)")
+    lines.append(RuleFiles.areOwn ? "rules of the project" : "rules of quench")
+    lines += runtimeFiles.map { "runtime \($0)" }
+    lines += compilerFiles("auto").map { "compiler \($0)" }
+    return lines.joined(separator: "\n") + "\n"
+  }
+}
+
 /// Turns a recipe into a manifest (design decision: directories are inputs of this step alone).
 public struct Generator: Sendable {
+  /// How every manifest of ours begins.
+  public static let firstLine = "# Written by quench from quench.yaml: changes here are lost."
+  /// Raised when the same recipe gives another manifest.
+  static let version = 1
+
   let surroundings: Surroundings
 
   /// A generator that asks `surroundings` what it cannot know.
@@ -99,9 +120,11 @@ public struct Generator: Sendable {
 
     var edges = RecipeEdges(
       recipe: recipe, rules: isExport ? .inlined(plan.ruleTexts) : .included(plan.rules))
+    var samplesOfModel: [String: ModelSamples] = [:]
     for model in recipe.models {
       let layout = Layout(out: recipe.out, model: model.name)
       let inputs = try samples(of: model, layout, &plan)
+      samplesOfModel[model.name] = inputs
       try edges.add(
         model, layout, inputs, runtime: surroundings.runtimeFiles,
         compiler: surroundings.compilerFiles(model.target.compiler))
@@ -109,7 +132,8 @@ public struct Generator: Sendable {
       plan.add(layout.precision, try ArtifactJSON.encodePlain(PrecisionSettings(model)))
     }
     for bundle in recipe.bundles {
-      let settings = BundleSettings(bundle, recipe)
+      let settings = BundleSettings(
+        bundle, recipe, samples: samplesOfModel, runtime: surroundings.runtimeFiles)
       plan.add(Layout.bundleSettings(bundle.name), try ArtifactJSON.encodePlain(settings))
       try edges.add(bundle, settings)
     }
@@ -145,7 +169,7 @@ public struct Generator: Sendable {
 
 extension Generator {
   private func addRules(to plan: inout Plan) throws(QuenchError) {
-    if access("\(Layout.ownRules)/quench.ninja", F_OK) == 0 {
+    if RuleFiles.areOwn {
       plan.rules = Layout.ownRules
       for (name, _) in RuleFiles.all {
         plan.ruleTexts.append(try FileContent.read("\(Layout.ownRules)/\(name)"))

@@ -9,6 +9,8 @@ public struct Layout: Sendable {
   public static let state = ".quench"
   /// The generated manifest.
   public static let manifest = ".quench/build.ninja"
+  /// What the manifest depends on beside quench.yaml: this quench itself, the rules, the tools found.
+  public static let surroundings = ".quench/surroundings"
   /// A user's own rules, used in place of ours where present.
   public static let ownRules = "BuildRules"
   /// Our rules, unpacked.
@@ -49,7 +51,8 @@ public struct Layout: Sendable {
   public var om: String { "\(artefacts)/\(name).om" }
   /// FP32 beside INT8.
   public var evaluation: String { "\(artefacts)/evaluation.json" }
-  var gate: String { "\(artefacts)/gate.stamp" }
+  /// Written when the drop is within its limit.
+  public var gate: String { "\(artefacts)/gate.stamp" }
   /// The page for people.
   public var report: String { "\(artefacts)/report.html" }
 

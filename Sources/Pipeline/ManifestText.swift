@@ -17,10 +17,15 @@ struct ManifestText {
     text += "\(name) = \(ManifestText.value(value))\n"
   }
 
-  /// One build statement; `variables` are written in order.
+  /// One build statement.
+  ///
+  /// - Parameters:
+  ///   - words: variables that stand in commands, each one word to the shell whatever it holds.
+  ///   - variables: variables that stand as they are.
   mutating func build(
     _ outputs: [String], implicitOutputs: [String] = [], rule: String, inputs: [String],
-    implicit: [String] = [], orderOnly: [String] = [], variables: [(String, String)] = []
+    implicit: [String] = [], orderOnly: [String] = [], words: [(String, String)] = [],
+    variables: [(String, String)] = []
   ) throws(QuenchError) {
     text += "build \(try paths(outputs))"
     if !implicitOutputs.isEmpty { text += " | \(try paths(implicitOutputs))" }
@@ -29,6 +34,9 @@ struct ManifestText {
     if !implicit.isEmpty { text += " | \(try paths(implicit))" }
     if !orderOnly.isEmpty { text += " || \(try paths(orderOnly))" }
     text += "\n"
+    for (name, word) in words {
+      text += "  \(name) = \(ManifestText.value(ManifestText.shellWord(word)))\n"
+    }
     for (name, value) in variables { text += "  \(name) = \(ManifestText.value(value))\n" }
   }
 

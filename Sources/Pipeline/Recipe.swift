@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pipeline: what `quench.yaml` says, checked. Defaults that users see are here, with their reasons.
 
+public import Diagnostics
+
 /// A whole `quench.yaml`.
 public struct Recipe: Sendable {
   /// Directory of the artefacts, relative to the project.
@@ -39,6 +41,8 @@ public struct ModelRecipe: Sendable {
   public var precision: PrecisionRecipe
   /// What is measured in the end, and which loss fails the build.
   public var evaluate: EvaluateRecipe
+  /// Where each key of the model stands in quench.yaml, for messages.
+  public var places: [String: Place]
 }
 
 /// A fixed input shape.
@@ -71,6 +75,8 @@ public struct SampleSource: Sendable, Equatable {
   public var limit: Int?
   /// The key in `quench.yaml`, for messages.
   public var key: String
+  /// Where it stands there.
+  public var place: Place
 }
 
 /// What to do with an image that cannot be decoded.

@@ -36,6 +36,10 @@ extension Recipe {
 
   private static func syntaxError(_ error: YamlError, _ source: YAMLSource) -> QuenchError {
     switch error {
+    case .duplicatedKeysInMapping(let duplicates, _):
+      let keys = duplicates.map { "\"\($0)\"" }.joined(separator: ", ")
+      return QuenchError(
+        .data, "a key stands twice in one mapping: \(keys)", at: .file(source.path))
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
       .composer(_, let problem, let mark, _):
       return QuenchError(
@@ -55,7 +59,7 @@ extension Recipe {
         "version \(try version.string()) of quench.yaml is not known; this quench reads version "
           + "\(Recipe.version)")
     }
-    out = try top["out"]?.file() ?? "build"
+    out = try top["out"].map(Recipe.outputDirectory) ?? "build"
     guard let models = top["models"] else {
       throw root.error(
         "\"models\" is missing", try: "quench init --model net.onnx --images photos/")
@@ -81,6 +85,18 @@ extension Recipe {
     {
       bundles.append(try BundleRecipe(name: name, value, models: names))
     }
+  }
+
+  /// Nothing outside the project is ever written, nor into quench's own folder.
+  private static func outputDirectory(_ value: YAMLValue) throws(QuenchError) -> String {
+    let path = try value.file()
+    let parts = path.split(separator: "/")
+    guard !path.hasPrefix("/"), !parts.isEmpty,
+      parts.allSatisfy({ $0 != ".." && $0 != "." }), parts[0] != Layout.state
+    else {
+      throw value.error("\"out\" must be a folder inside the project, not \"\(path)\"")
+    }
+    return parts.joined(separator: "/")
   }
 
   static func isPlainName(_ name: String) -> Bool {
@@ -120,6 +136,8 @@ extension ModelRecipe {
     precision = try PrecisionRecipe(keys["precision"], overrides: keys["overrides"])
     evaluate = try EvaluateRecipe(keys["evaluate"])
     try ModelRecipe.refuseFinetuning(keys["finetune"])
+    places = [:]
+    for (key, value) in keys { places[key] = value.source.place(of: value.node.mark) }
   }
 
   private static func shapes(_ value: YAMLValue) throws(QuenchError) -> [InputShape] {
@@ -151,6 +169,7 @@ extension ModelRecipe {
 extension SampleSource {
   init(_ value: YAMLValue) throws(QuenchError) {
     key = value.path
+    place = value.source.place(of: value.node.mark)
     let keys = try value.members(keys: [
       "images", "list", "where", "root", "arrays", "labels", "labelOffset", "limit",
     ])
@@ -222,6 +241,12 @@ extension PrecisionRecipe {
     sensitivity = try keys["sensitivity"]?.number(0...1_000_000) ?? 0.001
     keepFP16 = try keys["keepFP16"]?.strings() ?? []
     maxFP16Share = try keys["maxFP16Share"]?.number(0...1) ?? 0.04
+    for (_, layer) in try overrides?.members(keys: nil) ?? [:] {
+      let keys = try layer.members(keys: ["precision", "scale", "zeroPoint"])
+      _ = try keys["precision"]?.word(["int8", "fp16"])
+      _ = try keys["scale"]?.number(1e-30...1e30)
+      _ = try keys["zeroPoint"]?.integer(-128...127)
+    }
     self.overrides = try overrides?.settings() ?? .object([:])
   }
 }

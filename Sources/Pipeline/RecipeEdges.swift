@@ -17,6 +17,7 @@ struct ModelSamples {
 struct RecipeEdges {
   private var manifest = ManifestText()
   private var defaults: [String] = []
+  private var aliases: Set<String> = []
   private let out: String
 
   var text: String { manifest.text }
@@ -31,7 +32,7 @@ struct RecipeEdges {
 
   init(recipe: Recipe, rules: Rules) {
     out = recipe.out
-    manifest.comment("Written by quench from quench.yaml: changes here are lost.")
+    manifest.line(Generator.firstLine)
     manifest.line("ninja_required_version = 1.8")
     for (verb, version) in StageVersion.all.sorted(by: { $0.key < $1.key }) {
       manifest.variable("\(verb)_stage", "\(version)")
@@ -58,15 +59,11 @@ struct RecipeEdges {
     manifest.line("rule generate")
     manifest.line("  command = quench generate")
     manifest.line("  depfile = $out.d")
-    manifest.line("  generator = 1")
     manifest.line("  description = read quench.yaml")
     // Rules that the generator unpacked itself are no inputs of it; a user's own are.
     let files = rules == Layout.ownRules ? RuleFiles.all.map { "\(rules)/\($0.name)" } : []
-    let inputs = ([Layout.recipe] + files).joined(separator: " ")
+    let inputs = ([Layout.recipe, Layout.surroundings] + files).joined(separator: " ")
     manifest.line("build \(Layout.manifest): generate \(inputs)")
-    // What decides which library and compiler the stages are told to depend on.
-    manifest.line(
-      "  environment = QUENCH_ONNXRUNTIME QUENCH_ATC ASCEND_TOOLKIT_HOME ASCEND_HOME_PATH")
   }
 
   mutating func add(
@@ -87,11 +84,19 @@ struct RecipeEdges {
     for model in settings.models {
       let files = Layout(out: out, model: model.name)
       inputs += model.files.values.sorted() + model.inputs + [files.gate]
+      inputs += model.datasets.flatMap(\.files)
     }
     try manifest.build(
       [archive], rule: "pack", inputs: [Layout.bundleSettings(bundle.name)],
-      implicit: inputs + bundle.include, variables: [("label", bundle.name)])
+      implicit: unique(inputs + bundle.include), variables: [("label", bundle.name)])
     defaults.append(archive)
+    try alias(bundle.name, [archive])
+  }
+
+  /// Names that people type: a model for its artefacts, a bundle for its archive.
+  private mutating func alias(_ name: String, _ targets: [String]) throws(QuenchError) {
+    guard aliases.insert(name).inserted, name != out else { return }
+    try manifest.build([name], rule: "phony", inputs: targets)
   }
 
   mutating func finish() throws(QuenchError) {
@@ -114,10 +119,8 @@ extension RecipeEdges {
     }
     try manifest.build(
       [files.folded], implicitOutputs: [files.tensors], rule: "fold", inputs: [model.model],
-      variables: [
-        ("input_shapes", shapes.joined(separator: " ")), ("tensors", files.tensors),
-        ("label", model.name),
-      ])
+      words: [("tensors", files.tensors)],
+      variables: [("input_shapes", shapes.joined(separator: " ")), ("label", model.name)])
     let fileOfLine = Dictionary(
       samples.calibration.entries.map { ($0.line, $0.file) },
       uniquingKeysWith: { first, _ in first })
@@ -127,11 +130,16 @@ extension RecipeEdges {
         [files.observed(number)], rule: "observe",
         inputs: unique(lines.compactMap { fileOfLine[$0] }),
         implicit: [files.folded, files.tensors, files.preprocess, files.shard(number)] + runtime,
+        words: [
+          ("network", files.folded), ("tensors", files.tensors), ("preprocess", files.preprocess),
+          ("samples", files.shard(number)), ("on_corrupt", model.onCorrupt.rawValue),
+        ],
         variables: [
-          ("network", files.folded), ("tensors", files.tensors),
-          ("preprocess", files.preprocess), ("samples", files.shard(number)),
-          ("on_corrupt", model.onCorrupt.rawValue), ("progress", "1"),
-          ("label", "\(model.name), shard \(number), \(lines.count) images"),
+          ("progress", "1"),
+          (
+            "label",
+            "\(model.name), shard \(number), \(lines.count) image\(lines.count == 1 ? "" : "s")"
+          ),
         ])
     }
     try manifest.build(
@@ -146,38 +154,36 @@ extension RecipeEdges {
     let calibrate = model.calibrate
     try manifest.build(
       [files.scales], rule: "calibrate", inputs: [files.merged], implicit: [files.folded],
-      variables: [
+      words: [
         ("network", files.folded), ("method", calibrate.method),
         ("percentile", calibrate.percentile), ("activations", calibrate.activations),
-        ("weights", calibrate.weights), ("label", model.name),
-      ])
+        ("weights", calibrate.weights),
+      ], variables: [("label", model.name)])
     try manifest.build(
       [files.sensitivity], rule: "assess", inputs: samples.assess.files,
       implicit: [files.folded, files.scales, files.preprocess, files.assessSamples] + runtime,
-      variables: [
+      words: [
         ("network", files.folded), ("scales", files.scales), ("preprocess", files.preprocess),
         ("samples", files.assessSamples), ("threshold", "\(model.precision.sensitivity)"),
-        ("on_corrupt", model.onCorrupt.rawValue), ("progress", "1"), ("label", model.name),
-      ])
+        ("on_corrupt", model.onCorrupt.rawValue),
+      ], variables: [("progress", "1"), ("label", model.name)])
     if let coverage = samples.coverage {
       try manifest.build(
         [files.coverage], rule: "coverage", inputs: coverage.files,
         implicit: [files.folded, files.scales, files.preprocess, files.coverageSamples] + runtime,
-        variables: [
+        words: [
           ("network", files.folded), ("scales", files.scales), ("preprocess", files.preprocess),
           ("samples", files.coverageSamples), ("on_corrupt", model.onCorrupt.rawValue),
-          ("progress", "1"), ("label", model.name),
-        ])
+        ], variables: [("progress", "1"), ("label", model.name)])
       defaults.append(files.coverage)
     }
     try manifest.build(
       [files.config], rule: "config",
       inputs: [files.folded, files.scales, files.sensitivity, files.precision],
-      variables: [
+      words: [
         ("network", files.folded), ("scales", files.scales), ("sensitivity", files.sensitivity),
-        ("precision", files.precision), ("keep_edits", "1"),
-        ("label", model.name),
-      ])
+        ("precision", files.precision),
+      ], variables: [("keep_edits", "1"), ("label", model.name)])
   }
 
   private mutating func producing(
@@ -192,28 +198,27 @@ extension RecipeEdges {
         implicit: [
           files.folded, files.scales, files.config, files.preprocess, files.repairSamples,
         ] + runtime,
-        variables: [
+        words: [
           ("network", files.folded), ("scales", files.scales), ("config", files.config),
           ("preprocess", files.preprocess), ("samples", files.repairSamples),
-          ("on_corrupt", model.onCorrupt.rawValue), ("label", model.name),
-        ])
+          ("on_corrupt", model.onCorrupt.rawValue),
+        ], variables: [("label", model.name)])
     }
     try manifest.build(
       [files.qdq], implicitOutputs: [files.deploy, files.record], rule: "quantize",
       inputs: [network, files.config, files.scales],
-      variables: [
+      words: [
         ("network", network), ("config", files.config), ("scales", files.scales),
-        ("deploy", files.deploy), ("record", files.record), ("label", model.name),
-      ])
+        ("deploy", files.deploy), ("record", files.record),
+      ], variables: [("label", model.name)])
     try manifest.build(
       [files.om], rule: "compile", inputs: [files.qdq, files.deploy, files.config, files.folded],
       implicit: compiler,
-      variables: [
-        ("network", files.folded),
-        ("qdq", files.qdq), ("deploy", files.deploy), ("config", files.config),
-        ("soc", ManifestText.shellWord(model.target.soc)), ("compiler", model.target.compiler),
-        ("profile", model.target.profile), ("label", model.name),
-      ])
+      words: [
+        ("network", files.folded), ("qdq", files.qdq), ("deploy", files.deploy),
+        ("config", files.config), ("soc", model.target.soc), ("compiler", model.target.compiler),
+        ("profile", model.target.profile),
+      ], variables: [("label", model.name)])
   }
 
   private mutating func judging(
@@ -225,13 +230,12 @@ extension RecipeEdges {
         files.folded, model.model, files.om, files.qdq, files.config, files.preprocess,
         files.evaluationSamples,
       ] + runtime,
-      variables: [
+      words: [
         ("network", files.folded), ("original", model.model), ("candidate", files.om),
-        ("qdq", files.qdq),
-        ("config", files.config), ("preprocess", files.preprocess),
+        ("qdq", files.qdq), ("config", files.config), ("preprocess", files.preprocess),
         ("samples", files.evaluationSamples), ("metric", model.evaluate.metric),
-        ("on_corrupt", model.onCorrupt.rawValue), ("progress", "1"), ("label", model.name),
-      ])
+        ("on_corrupt", model.onCorrupt.rawValue),
+      ], variables: [("progress", "1"), ("label", model.name)])
     try manifest.build(
       [files.gate], rule: "gate", inputs: [files.evaluation],
       variables: [
@@ -242,6 +246,7 @@ extension RecipeEdges {
     try manifest.build(
       [files.report], rule: "report", inputs: pages, variables: [("label", model.name)])
     defaults += [files.gate, files.report]
+    try alias(model.name, [files.om, files.gate, files.report])
   }
 
   private func unique(_ paths: [String]) -> [String] {

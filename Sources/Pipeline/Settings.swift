@@ -26,6 +26,13 @@ struct BundleSettings: Encodable {
     var files: [String: String]
     /// Files whose digests go into the manifest beside those of the packed files.
     var inputs: [String]
+    /// The images, whose digests together make one digest a purpose.
+    var datasets: [Dataset]
+  }
+
+  struct Dataset: Encodable {
+    var name: String
+    var files: [String]
   }
 
   var name: String
@@ -34,7 +41,8 @@ struct BundleSettings: Encodable {
   var models: [Model]
   var include: [String]
 
-  init(_ bundle: BundleRecipe, _ recipe: Recipe) {
+  init(_ bundle: BundleRecipe, _ recipe: Recipe, samples: [String: ModelSamples], runtime: [String])
+  {
     name = bundle.name
     layout = bundle.layout
     allowHostModels = bundle.allowHostModels
@@ -47,7 +55,13 @@ struct BundleSettings: Encodable {
           "om": layout.om, "config": layout.config, "scales": layout.scales,
           "evaluation": layout.evaluation,
         ],
-        inputs: [model.model, layout.preprocess, layout.merged])
+        inputs: [
+          model.model, layout.preprocess, layout.precision, layout.merged, layout.evaluationSamples,
+        ] + runtime,
+        datasets: [
+          Dataset(name: "calibration", files: samples[model.name]?.calibration.files ?? []),
+          Dataset(name: "evaluation", files: samples[model.name]?.evaluation.files ?? []),
+        ])
     }
   }
 }

@@ -14,11 +14,12 @@ public enum Quench {
   public static func main() {
     // A closed pipe (`quench status | head`) is no crash: writes fail and are dropped.
     signal(SIGPIPE, SIG_IGN)
+    let arguments = Array(CommandLine.arguments.dropFirst())
     do {
-      var command = try RootCommand.parseAsRoot()
+      var command = try RootCommand.parseAsRoot(VerbFirst.arranged(arguments))
       try command.run()
     } catch let error as QuenchError {
-      report(error)
+      report(error, verbose: arguments.contains("-v") || arguments.contains("--verbose"))
       exit(error.kind.exitCode)
     } catch {
       RootCommand.exit(withError: error)
@@ -28,7 +29,7 @@ public enum Quench {
   /// Prints an error as a person reads it.
   static func report(_ error: QuenchError, verbose: Bool = false) {
     var text = "quench: " + Style.error.red("error:") + " \(error)"
-    if verbose || Style.environment("QUENCH_VERBOSE") != nil, let cause = error.cause {
+    if verbose, let cause = error.cause {
       text += "\n  because  \(cause)"
     }
     Terminal.note(text)

@@ -11,8 +11,8 @@ struct RecipeGuess {
 
   /// - Throws: `.data` when the model has no image input, or open dimensions that nothing fixes.
   init(
-    model: String, network: Model, images: String, imageCount: Int, soc: String, hasATC: Bool,
-    shapes: [String: [Int]]
+    model: String, network: Model, images: String, imageCount: Int,
+    imageSize: [Int]?, soc: String, hasATC: Bool, shapes: [String: [Int]]
   ) throws(QuenchError) {
     let initializers = Set(network.graph.initializers.map(\.name))
     let inputs = network.graph.inputs.filter { !initializers.contains($0.name) }
@@ -46,7 +46,7 @@ struct RecipeGuess {
             # To measure accuracy, name other images with labels:
             # evaluation: {images: evaluation, labels: folders}   # or labels: labels.csv
           preprocess:
-      \(RecipeGuess.steps(channels: channels, height: height, width: width, isNHWC: isNHWC))
+      \(RecipeGuess.steps(channels: channels, size: [height, width], images: imageSize, isNHWC: isNHWC))
           # The chip that the model is compiled for: what npu-smi info shows on the device.
           target: {soc: \(soc)}
           # Uncomment to fail the build when top-1 drops by more points than this.
@@ -78,15 +78,20 @@ struct RecipeGuess {
     return shape
   }
 
-  private static func steps(channels: Int, height: Int, width: Int, isNHWC: Bool) -> String {
+  private static func steps(
+    channels: Int, size: [Int], images: [Int]?, isNHWC: Bool
+  ) -> String {
     var steps: [String] = []
     if channels == 1 { steps.append("- channels: grey") }
-    let short = min(height, width)
-    // The usual evaluation crop: 224 out of 256, the same ratio for other sizes.
-    let resize = height == width ? short * 8 / 7 : short
-    steps.append("# Guess: the usual resize and centre crop of image classifiers.")
-    steps.append("- resize: {shortSide: \(resize), filter: bilinear}")
-    steps.append("- centerCrop: [\(height), \(width)]")
+    if images == size {
+      steps.append("# The images have the size of the input: nothing to resize.")
+    } else {
+      // The usual evaluation crop: 224 out of 256, the same ratio for other sizes.
+      let short = size[0] == size[1] ? size[0] * 8 / 7 : min(size[0], size[1])
+      steps.append("# Guess: the usual resize and centre crop of image classifiers.")
+      steps.append("- resize: {shortSide: \(short), filter: bilinear}")
+      steps.append("- centerCrop: [\(size[0]), \(size[1])]")
+    }
     if channels == 3 {
       steps.append(
         "# Guess: ImageNet's mean and deviation. (x * scale - mean) / std; x is 0...255.")

@@ -19,38 +19,51 @@ extension Surroundings {
       runtimeFiles: [RuntimeLibrary.find()].compactMap { $0 }.filter { access($0, F_OK) == 0 },
       compilerFiles: { compiler in
         guard compiler != "host" else { return [] }
-        return Toolchain.find(environment: Environment.all)?.versionFiles ?? []
+        guard let found = Toolchain.find(environment: Environment.all) else { return [] }
+        return [found.path] + found.versionFiles
       })
   }
 
   private static func listing(_ source: SampleSource) throws(QuenchError) -> SampleListing {
-    let data: DataSource
     do throws(QuenchError) {
-      data = try DataSource(
+      let data = try DataSource(
         images: source.arrays == nil ? source.images : source.imagesKey, list: source.list,
         where: source.filter, root: source.root, arrays: source.arrays, labels: source.labels,
         labelOffset: source.labelOffset, limit: source.limit)
+      let listing = try DatasetListing.samples(of: data)
+      let entries = listing.samples.map { sample in
+        var bare = sample
+        bare.label = nil
+        return SampleListing.Entry(line: bare.line, label: sample.label, file: sample.path)
+      }
+      return SampleListing(entries: entries, dependencies: listing.directories + listing.files)
     } catch {
-      throw error.located(at: .option(source.key))
+      throw error.located(at: source.place)
     }
-    let listing = try DatasetListing.samples(of: data)
-    let entries = listing.samples.map { sample in
-      var bare = sample
-      bare.label = nil
-      return SampleListing.Entry(line: bare.line, label: sample.label, file: sample.path)
-    }
-    return SampleListing(entries: entries, dependencies: listing.directories + listing.files)
   }
 
   private static func check(_ model: ModelRecipe) throws(QuenchError) {
-    let place = Place.option("models.\(model.name)")
     do throws(QuenchError) {
       _ = try SoCTable.soc(named: model.target.soc)
-      let steps = try ArtifactJSON.encodePlain(model.preprocess)
-      _ = try Preprocessing(json: steps, path: "\(Layout.recipe): models.\(model.name).preprocess")
     } catch {
-      throw error.located(at: place)
+      throw refused(
+        error, model, "target", remedy: error.remedy?.replacing("--soc ", with: "soc: "))
     }
+    do throws(QuenchError) {
+      let steps = try ArtifactJSON.encodePlain(model.preprocess)
+      _ = try Preprocessing(json: steps, path: Layout.recipe)
+    } catch {
+      throw refused(error, model, "preprocess", remedy: error.remedy)
+    }
+  }
+
+  /// What another module refused, as a fault of quench.yaml.
+  private static func refused(
+    _ error: QuenchError, _ model: ModelRecipe, _ key: String, remedy: String?
+  ) -> QuenchError {
+    QuenchError(
+      .data, error.message, at: model.places[key] ?? .option("models.\(model.name).\(key)"),
+      try: remedy, because: error)
   }
 }
 

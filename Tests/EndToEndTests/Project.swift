@@ -107,10 +107,8 @@ final class Project: Sendable {
     try run(Project.binary, arguments, environment: environment)
   }
 
-  /// Runs any program in the project's directory.
-  func run(
-    _ program: String, _ arguments: [String], environment: [String: String] = [:]
-  ) throws -> Run {
+  /// This process's environment, with a library for the stages.
+  func environment() -> [String: String] {
     var variables = ProcessInfo.processInfo.environment
     if variables["QUENCH_ONNXRUNTIME"] == nil {
       let folder = "\(Project.root)/.quench-deps"
@@ -119,7 +117,23 @@ final class Project: Sendable {
         variables["QUENCH_ONNXRUNTIME"] = "\(folder)/\(name)"
       }
     }
-    variables.merge(environment) { $1 }
+    return variables
+  }
+
+  /// Starts the binary and does not wait; what it says goes to `started.log`.
+  ///
+  /// No task: tests run on few threads, and one that waits for another's task may wait for ever.
+  func start(_ arguments: String...) throws -> pid_t {
+    let log = space.path("started.log")
+    return try Child.start(
+      Project.binary, arguments, in: path, environment: environment(), output: log, errors: log)
+  }
+
+  /// Runs any program in the project's directory.
+  func run(
+    _ program: String, _ arguments: [String], environment: [String: String] = [:]
+  ) throws -> Run {
+    let variables = self.environment().merging(environment) { $1 }
     let out = space.path(".out-\(UUID().uuidString)")
     let err = space.path(".err-\(UUID().uuidString)")
     defer {

@@ -21,7 +21,9 @@ struct GenerationTests {
           assess: listing.prefix(32), repair: listing, evaluation: listing, coverage: nil),
         runtime: ["lib.so"], compiler: [])
     }
-    for bundle in recipe.bundles { try edges.add(bundle, BundleSettings(bundle, recipe)) }
+    for bundle in recipe.bundles {
+      try edges.add(bundle, BundleSettings(bundle, recipe, samples: [:], runtime: []))
+    }
     try edges.finish()
     return edges.text
   }

@@ -16,8 +16,25 @@ struct BuildCommand: ParsableCommand {
 
   func run() throws {
     let run = try BuildRun(project, options)
-    let summary = try run.build(targets)
+    let summary: BuildSummary
+    do throws(QuenchError) {
+      summary = try run.build(targets)
+    } catch {
+      throw hinted(error)
+    }
     throw ExitCode(summary.exitCode)
+  }
+}
+
+extension BuildCommand {
+  /// A word that is no target may be a misspelt verb.
+  private func hinted(_ error: QuenchError) -> QuenchError {
+    guard error.kind == .usage, targets.count == 1,
+      let verb = NearestName.of(targets[0], among: VerbFirst.verbs)
+    else { return error }
+    var hinted = error
+    hinted.remedy = "quench \(verb)"
+    return hinted
   }
 }
 
@@ -31,6 +48,8 @@ final class BuildRun {
 
   init(_ project: ProjectOptions, _ run: RunOptions) throws(QuenchError) {
     var options = try project.prepare()
+    // What would run is known only from an up-to-date manifest; bringing it there is no stage's work.
+    if run.dryRun { _ = try ProjectOptions.question(options) }
     run.apply(to: &options)
     self.options = options
     isRecipe = options.manifest == Layout.manifest
@@ -40,29 +59,29 @@ final class BuildRun {
       showsCommands: options.verbose)
   }
 
-  /// Builds once and shows all of it: edges, failures, the tables in the end.
+  /// Builds once and shows all of it: edges, failures, the tables, and last how it went.
   func build(
     _ targets: [String], saysNothingToDo: Bool = true
   ) throws(QuenchError) -> BuildSummary {
     display.begin()
+    defer { display.clear() }
     let summary: BuildSummary
     do throws(QuenchError) {
-      summary = try build.run(targets: targets) { display.show($0) }
+      summary = try run(targets)
     } catch {
-      display.clear()
-      // The lists under .quench are no outputs of an edge: where one was deleted, make all again.
-      guard isRecipe, error.kind == .noInput, error.message.contains("'\(Layout.state)/") else {
-        throw error
-      }
-      try ProjectOptions.generate()
-      return try build.run(targets: targets) { display.show($0) }
+      // The lists under .quench are no outputs of an edge: if one was deleted, all are made again.
+      guard isRecipe, error.kind == .noInput else { throw error }
+      try Generator(Surroundings.ofThisMachine()).run()
+      summary = try run(targets)
     }
+    display.clear()
+    if isRecipe, !options.dryRun { try ResultTables.show(of: display.finished) }
     if saysNothingToDo || !summary.isNothingToDo { display.end(summary) }
-    // After a failure too: a gate that says no is only understood beside its figures.
-    if isRecipe, !options.dryRun, summary.ran > 0 || summary.exitCode == 2 {
-      try ResultTables.show()
-    }
     return summary
+  }
+
+  private func run(_ targets: [String]) throws(QuenchError) -> BuildSummary {
+    try build.run(targets: targets) { display.show($0) }
   }
 
   /// Files and directories that a watcher must look at.

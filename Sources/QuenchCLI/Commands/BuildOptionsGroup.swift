@@ -2,6 +2,7 @@
 // QuenchCLI: the options of the verbs around the build; letters mean what they mean to Ninja.
 
 internal import ArgumentParser
+internal import Artifacts
 internal import BuildEngine
 internal import Diagnostics
 internal import Glibc
@@ -41,27 +42,40 @@ struct ProjectOptions: ParsableArguments {
     return String(cString: path)
   }
 
+  /// A build to ask questions of: its manifest is up to date first, so that the answers are those of
+  /// the next build. Runs no stage.
+  func question() throws(QuenchError) -> Build { try ProjectOptions.question(prepare()) }
+
+  /// The same with options that were prepared before.
+  static func question(_ options: BuildOptions) throws(QuenchError) -> Build {
+    let build = try Build(options)
+    guard options.manifest == Layout.manifest else { return build }
+    let summary = try build.run(targets: [Layout.manifest]) { event in
+      if case .finished(_, .failed, let output, _, _) = event { Terminal.write(2, output) }
+    }
+    guard summary.exitCode == 0 else {
+      throw QuenchError(
+        QuenchError.Kind(rawValue: summary.exitCode) ?? .work,
+        "the manifest could not be brought up to date", at: .file(Layout.recipe))
+    }
+    return build
+  }
+
   private func chooseManifest() throws(QuenchError) -> String {
     if let manifest { return manifest }
     if access(Layout.recipe, F_OK) == 0 {
+      let surroundings = Surroundings.ofThisMachine()
+      try FileContent.makeDirectory(Layout.state)
+      try FileContent.replaceIfChanged(
+        Layout.surroundings, with: Array(surroundings.description.utf8))
       // From the second build on, an edge of the manifest itself keeps it up to date.
-      if access(Layout.manifest, F_OK) != 0 { try ProjectOptions.generate() }
+      if access(Layout.manifest, F_OK) != 0 { try Generator(surroundings).run() }
       return Layout.manifest
     }
     if access("build.ninja", F_OK) == 0 { return "build.ninja" }
     throw QuenchError(
       .noInput, "there is no quench.yaml here (and no build.ninja)",
       try: "quench init --model net.onnx --images photos/")
-  }
-
-  /// Makes the manifest outside a build.
-  ///
-  /// Its time is set to 1970, so that the engine does not take it for one that a person made: the
-  /// next build makes it once more and records what the lists depended on.
-  static func generate() throws(QuenchError) {
-    try Generator(Surroundings.ofThisMachine()).run()
-    var times = [timespec(), timespec()]
-    utimensat(AT_FDCWD, Layout.manifest, &times, 0)
   }
 }
 

@@ -3,6 +3,8 @@
 
 internal import ArgumentParser
 internal import Artifacts
+internal import Diagnostics
+internal import Glibc
 internal import Pipeline
 
 struct ExportCommand: ParsableCommand {
@@ -20,8 +22,16 @@ struct ExportCommand: ParsableCommand {
         """)
 
     @Option(name: .shortAndLong, help: "The manifest.") var output = "build.ninja"
+    @Flag(help: "Replace a file that quench did not write.") var force = false
 
     func run() throws {
+      if !force, access(output, F_OK) == 0,
+        try !FileContent.read(output).starts(with: Generator.firstLine.utf8)
+      {
+        throw QuenchError(
+          .usage, "there is a file that quench did not write", at: .file(output),
+          try: "another name with -o, or --force")
+      }
       let text = try Generator(Surroundings.ofThisMachine()).export()
       try FileContent.replace(output, with: Array(text.utf8))
       Terminal.print("wrote \(output)")

@@ -17,6 +17,6 @@ struct GraphCommand: ParsableCommand {
   }
 
   func run() throws {
-    Terminal.write(1, try Build(try project.prepare()).graphDot(targets: targets))
+    Terminal.write(1, try project.question().graphDot(targets: targets))
   }
 }

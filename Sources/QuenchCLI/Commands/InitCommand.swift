@@ -36,10 +36,30 @@ struct InitCommand: ParsableCommand {
     }
     let guess = try RecipeGuess(
       model: model, network: network, images: images, imageCount: listing.samples.count,
-      soc: soc, hasATC: Toolchain.find(environment: Environment.all) != nil,
+      imageSize: try InitCommand.commonSize(listing.samples), soc: soc,
+      hasATC: Toolchain.find(environment: Environment.all) != nil,
       shapes: try InputShapes.parse(input))
+    if access(Layout.recipe, F_OK) == 0 {
+      guard rename(Layout.recipe, Layout.recipe + ".old") == 0 else {
+        throw QuenchError(.work, "cannot keep the old file", at: .file(Layout.recipe))
+      }
+      Terminal.note("quench: the old file is kept as \(Layout.recipe).old")
+    }
     try FileContent.replace(Layout.recipe, with: Array(guess.text.utf8))
     Terminal.print("wrote quench.yaml: read its comments, then run quench")
+  }
+}
+
+extension InitCommand {
+  /// Height and width of the images, if the first few agree.
+  private static func commonSize(_ samples: [Sample]) throws(QuenchError) -> [Int]? {
+    var size: [Int]?
+    for sample in samples.prefix(8) {
+      let image = try ImageDecoding.read(sample.path)
+      if let size, size != [image.height, image.width] { return nil }
+      size = [image.height, image.width]
+    }
+    return size
   }
 }
 

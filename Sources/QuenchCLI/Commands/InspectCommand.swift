@@ -27,16 +27,18 @@ struct InspectCommand: ParsableCommand {
       }
     } else if file.hasSuffix(".qobs") {
       Terminal.print(InspectCommand.text(of: try Observations.read(file)))
-    } else if let evaluation = try? ArtifactJSON.read(EvaluationReport.self, from: file) {
-      Terminal.print(evaluation.table)
-    } else if let scales = try? ArtifactJSON.read(ScaleTable.self, from: file) {
-      Terminal.print(InspectCommand.text(of: scales))
     } else {
-      // Neither: a missing file is told as such, everything else is of no known kind.
-      _ = try FileContent.read(file)
-      throw QuenchError(
-        .data, "this is no file that quench inspect knows", at: .file(file),
-        try: "an .om file, a .qobs file, scales.json or evaluation.json")
+      switch try ArtifactJSON.format(of: file) {
+      case EvaluationReport.format:
+        Terminal.print(try ArtifactJSON.read(EvaluationReport.self, from: file).table)
+      case ScaleTable.format:
+        Terminal.print(
+          InspectCommand.text(of: try ArtifactJSON.read(ScaleTable.self, from: file)))
+      default:
+        throw QuenchError(
+          .data, "this is no file that quench inspect knows", at: .file(file),
+          try: "an .om file, a .qobs file, scales.json or evaluation.json")
+      }
     }
   }
 

@@ -22,7 +22,7 @@ struct StatusCommand: ParsableCommand {
   }
 
   func run() throws {
-    let edges = try Build(try project.prepare()).status(targets: targets)
+    let edges = try project.question().status(targets: targets)
     let stale = edges.filter { $0.reason != nil }
     if json {
       let entries = edges.map { edge in
@@ -34,7 +34,9 @@ struct StatusCommand: ParsableCommand {
     } else {
       for edge in edges {
         for edit in edge.edits {
-          Terminal.print("edited  \(edit.path): by hand, \(edit.lines.count) lines")
+          let lines = edit.lines.count == 1 ? "1 line" : "\(edit.lines.count) lines"
+          let conflict = edge.reason == nil ? "" : "; the build will stop here (--discard-edits)"
+          Terminal.print("edited  \(edit.path): by hand, \(lines)\(conflict)")
         }
         if let reason = edge.reason { Terminal.print("stale   \(edge.edge.output): \(reason)") }
       }

@@ -27,25 +27,31 @@ struct WatchCommand: ParsableCommand {
   func run() throws {
     let interrupt = try Interrupt()
     let run = try BuildRun(project, options)
-    var paths = try watched(run)
+    var paths = watched(run, before: [])
     // Watch first, then look: a change between the two is noticed, not lost.
     let watcher = try Watcher(paths: paths, interrupt: interrupt.descriptor)
     var announce = true
+    var isWaiting = false
     while true {
       if build(run, announce: announce) == .interrupted { throw ExitCode(130) }
-      let next = try watched(run)
+      let next = watched(run, before: paths)
       if next != paths {
         paths = next
         try watcher.update(paths: paths)
         announce = false
         continue
       }
-      if announce { waiting(watcher, count: paths.count) }
+      if !isWaiting { waiting(watcher, count: paths.count) }
+      isWaiting = true
       guard let batch = try watcher.nextBatch(quietMilliseconds: debounce) else {
         throw ExitCode(130)
       }
-      announce = true
-      tell(batch)
+      // The build writes these files too; only an edit by hand makes the next build say anything.
+      announce = batch.overflow || !batch.paths.allSatisfy { configs.contains($0) }
+      if announce {
+        tell(batch)
+        isWaiting = false
+      }
     }
   }
 
@@ -66,16 +72,20 @@ struct WatchCommand: ParsableCommand {
     }
   }
 
+  /// The calibration.cfg files: written by the build, edited by people.
+  private var configs: Set<String> {
+    // A recipe that cannot be read right now has none to edit.
+    guard let recipe = try? Recipe.read(Layout.recipe) else { return [] }
+    return Set(recipe.models.map { Layout(out: recipe.out, model: $0.name).config })
+  }
+
   /// What the build reads, and the files that people edit though the build writes them.
-  private func watched(_ run: BuildRun) throws -> [String] {
-    var paths = Set((try? run.inputs) ?? [])
+  ///
+  /// While the manifest or the recipe cannot be read, what was watched before stays watched.
+  private func watched(_ run: BuildRun, before: [String]) -> [String] {
+    var paths = Set((try? run.inputs) ?? before)
     paths.insert(Layout.recipe)
-    // A recipe that cannot be read right now is watched until it can.
-    if let recipe = try? Recipe.read(Layout.recipe) {
-      for model in recipe.models {
-        paths.insert(Layout(out: recipe.out, model: model.name).config)
-      }
-    }
+    paths.formUnion(configs)
     return paths.filter { !$0.hasPrefix("\(Layout.state)/") }.sorted()
   }
 

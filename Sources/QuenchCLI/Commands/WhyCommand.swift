@@ -14,7 +14,7 @@ struct WhyCommand: ParsableCommand {
   @Argument(help: "A target.") var target: String
 
   func run() throws {
-    let build = try Build(try project.prepare())
+    let build = try project.question()
     for explanation in try build.why(target) { Terminal.print(explanation.text) }
     if fields { for line in try build.fields(of: target) { Terminal.print("  \(line)") } }
   }

@@ -11,6 +11,8 @@ final class BuildDisplay {
   private let isDryRun: Bool
   private let showsCommands: Bool
   private var progress = ProgressLine()
+  /// First outputs of the edges that ended in this build, well or not.
+  private(set) var finished: Set<String> = []
   private let clock = ContinuousClock()
   private var start = ContinuousClock.now
 
@@ -24,6 +26,7 @@ final class BuildDisplay {
   func begin() {
     start = clock.now
     progress = ProgressLine()
+    finished = []
   }
 
   /// Takes the live line away, so that something else can be written.
@@ -60,7 +63,7 @@ final class BuildDisplay {
       Terminal.note("quench: interrupted")
     } else if summary.isNothingToDo {
       if !isQuiet { Terminal.print("quench: nothing to do") }
-    } else if !isQuiet, !isDryRun {
+    } else if !summary.failed.isEmpty || (!isQuiet && !isDryRun) {
       let seconds = Duration.seconds(0) + (clock.now - start)
       Terminal.print(
         "quench: ran \(count(summary.ran, "edge")), \(summary.fresh) fresh"
@@ -74,6 +77,7 @@ final class BuildDisplay {
   ) {
     if isDryRun { return }
     progress.finish(edge, counts)
+    finished.insert(edge.output)
     switch outcome {
     case .succeeded:
       // On a terminal the live line says it; a line of its own only where there is none.

@@ -10,19 +10,24 @@ internal import Pipeline
 
 /// The tables at the end of a build.
 enum ResultTables {
-  /// Shows what there is of each model and bundle; what failed before is left out.
-  static func show() throws(QuenchError) {
+  /// Shows the figures of each model that was evaluated or judged, and the bundles that were packed.
+  ///
+  /// - Parameter finished: first outputs of the edges that ended.
+  static func show(of finished: Set<String>) throws(QuenchError) {
+    guard !finished.isEmpty else { return }
     let recipe = try Recipe.read(Layout.recipe)
     for model in recipe.models {
       let files = Layout(out: recipe.out, model: model.name)
-      guard access(files.evaluation, F_OK) == 0 else { continue }
+      guard finished.contains(files.evaluation) || finished.contains(files.gate),
+        access(files.evaluation, F_OK) == 0
+      else { continue }
       let evaluation = try ArtifactJSON.read(EvaluationReport.self, from: files.evaluation)
       Terminal.print("\n" + Style.output.bold(model.name) + "\n" + evaluation.table)
       if let coverage = coverage(files) { Terminal.print(coverage) }
     }
     for bundle in recipe.bundles {
       let path = Layout.bundle(bundle.name, out: recipe.out)
-      guard access(path, F_OK) == 0 else { continue }
+      guard finished.contains(path) else { continue }
       var status = stat()
       guard stat(path, &status) == 0 else { continue }
       Terminal.print("\nbundle  \(path), \(status.st_size) bytes")
