@@ -5,13 +5,15 @@ public import Diagnostics
 
 extension Build {
   /// A session that only looks.
-  private func look() throws(QuenchError) -> Session {
+  func look() throws(QuenchError) -> Session {
     let log = TraceLog(logPath, files: files, paths: paths)
     try log.load()
-    return try Session(self, log: log, lock: nil, wake: -1)
+    let session = try Session(self, log: log, lock: nil, wake: -1)
+    if !graph.dyndeps.isEmpty { session.readStandingDyndeps() }
+    return session
   }
 
-  private func nodes(_ targets: [String]) throws(QuenchError) -> [Int32] {
+  func nodes(_ targets: [String]) throws(QuenchError) -> [Int32] {
     guard !targets.isEmpty else { return defaultNodes() }
     var nodes: [Int32] = []
     for target in targets { nodes.append(try node(target)) }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // BuildEngine: manifest language, graph, digests, trace log, staleness, scheduler, processes.
 
+internal import Artifacts
 internal import CSystem
 public import Diagnostics
 internal import Glibc
@@ -25,7 +26,7 @@ public final class Build {
   public init(_ options: BuildOptions) throws(QuenchError) {
     self.options = options
     files = try FileSystem(options.directory)
-    graph = try Parser.parse(options.manifest, files: files, paths: paths)
+    graph = try Build.parse(options, files, paths)
     (logPath, lockPath) = Build.statePaths(options, graph)
     var ends: (Int32, Int32) = (-1, -1)
     let failure = withUnsafeMutablePointer(to: &ends) {
@@ -36,6 +37,20 @@ public final class Build {
     }
     _ = fcntl(ends.0, F_SETFL, O_NONBLOCK)
     wake = (ends.0, ends.1)
+  }
+
+  private static func parse(_ options: BuildOptions, _ files: FileSystem, _ paths: PathTable)
+    throws(QuenchError) -> Graph
+  {
+    try Parser.parse(
+      options.manifest, files: files, paths: paths,
+      refusesSelfReference: options.refusesSelfReference)
+  }
+
+  /// The path of a file beside the log.
+  func statePath(_ name: String) -> String {
+    guard let slash = logPath.lastIndex(of: "/") else { return name }
+    return logPath[...slash] + name
   }
 
   deinit {
@@ -89,6 +104,14 @@ public final class Build {
     for warning in graph.warnings { events(.warning(warning)) }
 
     let session = try Session(self, log: log, lock: lock, wake: wake.read)
+    if options.usesJobserver, !options.dryRun {
+      let announcement = Jobserver.announcement(options.environment["MAKEFLAGS"] ?? "")
+      if let server = Jobserver(announcement) {
+        session.tokens = JobTokens(server)
+      } else if announcement != .none {
+        events(.warning("make's jobserver cannot be reached (mark the recipe with +)"))
+      }
+    }
     try regenerate(session, events)
     if !session.summary.interrupted, session.summary.failed.isEmpty {
       try session.removeDead(events)
@@ -99,6 +122,11 @@ public final class Build {
       try session.build(nodes, events)
     }
     try log.flush()
+    session.summary.trace.runs = session.trace
+    if !options.dryRun, !session.trace.isEmpty {
+      try files.write(statePath("last.json"), ArtifactJSON.encode(session.summary.trace))
+    }
+    try session.cache?.trim()
     if !options.dryRun, log.wantsCompaction { try log.compact() }
     session.summary.bytesRead = session.states.bytesRead
     withExtendedLifetime(lock) {}
@@ -115,7 +143,7 @@ public final class Build {
       if options.dryRun || session.summary.interrupted || !session.summary.failed.isEmpty { return }
       session.summary.fresh = 0
       guard session.summary.ran > before else { return }
-      graph = try Parser.parse(options.manifest, files: files, paths: paths)
+      graph = try Build.parse(options, files, paths)
       session.restart()
       events(.reloaded(manifest: options.manifest))
     }
@@ -126,8 +154,12 @@ public final class Build {
 
   /// Reads the manifest again if somebody changed it since it was read.
   private func rereadIfChanged() throws(QuenchError) {
+    if graph.dyndeps.contains(where: \.isLoaded) {
+      // What a dyndep file added may be another thing today.
+      graph = try Build.parse(options, files, paths)
+    }
     for source in graph.sources where try files.identity(source.path) != source.identity {
-      graph = try Parser.parse(options.manifest, files: files, paths: paths)
+      graph = try Build.parse(options, files, paths)
       (logPath, lockPath) = Build.statePaths(options, graph)
       return
     }

@@ -34,6 +34,10 @@ public struct BuildCounts: Sendable, Equatable {
   public var running: Int
   /// Commands that ran, run, or may still have to: falls when inputs turn out unchanged.
   public var total: Int
+  /// Of these, commands of which nobody knows yet whether they have to run.
+  public var unknown = 0
+  /// Time left, from what commands took last time; nil when it is not known or was not asked for.
+  public var left: Duration?
 
   /// Counts; see the properties.
   public init(finished: Int, running: Int, total: Int) {
@@ -79,6 +83,12 @@ public enum BuildEvent: Sendable {
   case progress(EdgeInfo, done: Int, total: Int)
   /// A command ended, with all that it printed.
   case finished(EdgeInfo, EdgeOutcome, output: [UInt8], duration: Duration, BuildCounts)
+  /// An edge's outputs were taken from the cache, with what its command had printed.
+  case restored(EdgeInfo, Reason, output: [UInt8], BuildCounts)
+  /// An edge is fresh; sent only where `BuildOptions.reportsFresh` asks for it.
+  case skipped(EdgeInfo)
+  /// Half a second went by.
+  case tick(BuildCounts)
   /// An edit by hand stands.
   case edited(HandEdit)
   /// An edit by hand is in the way of a stale edge: it does not run.
@@ -95,6 +105,12 @@ public enum BuildEvent: Sendable {
 public struct BuildSummary: Sendable {
   /// Commands that ran and succeeded.
   public var ran = 0
+  /// Edges whose outputs came out of the cache.
+  public var restored = 0
+  /// Exit code of the command that failed last.
+  public var lastCode: Int32 = 0
+  /// What ran, when and for how long.
+  public var trace = BuildTrace(runs: [])
   /// Edges that were up to date.
   public var fresh = 0
   /// Edges that failed, by their first outputs.
@@ -116,7 +132,9 @@ public struct BuildSummary: Sendable {
   public init() {}
 
   /// Whether nothing had to be done.
-  public var isNothingToDo: Bool { ran == 0 && failed.isEmpty && !interrupted && removed.isEmpty }
+  public var isNothingToDo: Bool {
+    ran == 0 && restored == 0 && failed.isEmpty && !interrupted && removed.isEmpty
+  }
 }
 
 /// One edge, as `status` lists it.

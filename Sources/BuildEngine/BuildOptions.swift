@@ -32,8 +32,41 @@ public struct BuildOptions: Sendable {
   public var lockPath = ".quench/lock"
   /// What commands get as their environment.
   public var environment: [String: String]
+  /// Whether outputs are kept in and taken from `.quench/cache`.
+  public var cache = CacheSetting.automatic
+  /// Takes part in the jobserver of a make that started this build: its tokens, not `jobs`, say how
+  /// many commands run at once.
+  public var usesJobserver = false
+  /// What running commands may declare together as `memory = …`, in bytes.
+  public var memoryLimit = BuildOptions.physicalMemory
+  /// Sends `.tick` twice a second while nothing else happens, and estimates of the time left.
+  public var ticks = false
+  /// Counts come with an estimate of the time left.
+  public var wantsEstimate = false
+  /// Sends `.skipped` for edges that are fresh.
+  public var reportsFresh = false
+  /// Leaves response files after success (`-d keeprsp`).
+  public var keepsResponseFiles = false
+  /// Leaves depfiles of `deps = gcc` (`-d keepdepfile`).
+  public var keepsDepfiles = false
+  /// A phony edge that names itself is an error (`-w phonycycle=err`).
+  public var refusesSelfReference = false
   /// Quench's own executable, which commands call by the name `quench`; nil: found through PATH.
   public var ownExecutable: String?
+
+  /// Where the wish for a cache comes from.
+  public enum CacheSetting: Sendable, Equatable {
+    /// The environment's QUENCH_CACHE, else the manifest's `quench_cache`, else none.
+    case automatic
+    /// No cache.
+    case off
+    /// A cache of at most so many bytes; nil: 5 GiB.
+    case on(limit: Int64?)
+  }
+
+  private static var physicalMemory: Int64 {
+    Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
+  }
 
   /// Defaults: the processor count plus two jobs, stop at the first failure, this process's
   /// environment.

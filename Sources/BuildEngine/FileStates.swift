@@ -93,6 +93,9 @@ final class FileStates {
     Int(node) < knownAt.count && knownAt[Int(node)] > 0 && knownAt[Int(node)] <= start
   }
 
+  /// The content of a file that was looked at.
+  func known(_ node: Int32) -> Int32 { contents[Int(node)] }
+
   func setPending(_ node: Int32) {
     grow(to: Int(node))
     pending[Int(node)] = true

@@ -43,6 +43,13 @@ final class Graph {
     var depth: Int
   }
 
+  /// An edge whose further inputs and outputs stand in a file that may have to be made first.
+  struct Dyndep {
+    var edge: Int32
+    var file: Int32
+    var isLoaded = false
+  }
+
   let paths: PathTable
   @exclusivity(unchecked) var members: [Int32] = []
   @exclusivity(unchecked) var bounds: [Bounds] = []
@@ -56,6 +63,7 @@ final class Graph {
   var poolOf: [Int32] = []
   var pools: [Pool] = []
   var defaults: [Int32] = []
+  var dyndeps: [Dyndep] = []
   var sources: [Source] = []
   @exclusivity(unchecked) var variables = Variables()
 

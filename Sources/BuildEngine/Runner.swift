@@ -149,11 +149,16 @@ final class Runner {
     return ends
   }
 
-  /// Waits for something to happen. - Parameter timeout: milliseconds, -1 for ever.
-  func wait(timeout: Int32 = -1) -> [Event] {
+  /// Waits for something to happen.
+  ///
+  /// - Parameters:
+  ///   - timeout: milliseconds, -1 for ever.
+  ///   - other: one more descriptor that ends the waiting, -1 for none.
+  func wait(timeout: Int32 = -1, also other: Int32 = -1) -> [Event] {
     var polled = [
       pollfd(fd: signals, events: Int16(POLLIN), revents: 0),
       pollfd(fd: wake, events: Int16(POLLIN), revents: 0),
+      pollfd(fd: other, events: Int16(POLLIN), revents: 0),
     ]
     for child in children {
       for descriptor in [child.output, child.progress, child.ended] {
@@ -173,7 +178,7 @@ final class Runner {
       if read(wake, &byte, 1) == 1 { events.append(.signal(Int32(byte))) }
     }
     for index in children.indices {
-      let at = 2 + index * 3
+      let at = 3 + index * 3
       if polled[at].revents != 0 { readOutput(index) }
       if polled[at + 1].revents != 0 { readProgress(index, &events) }
       if polled[at + 2].revents != 0 { reap(index) }

@@ -2,7 +2,8 @@
 // BuildEngine: what to do next. Events in, actions out; no files, no processes, no clock.
 
 /// Decides the order of work: a step is examined when all that it needs is done, started when it
-/// proved stale and there is room, and done when it proved fresh or its command succeeded.
+/// proved stale and there is room, and done when it proved fresh or its command succeeded. Of the
+/// steps that could start, the one with the longest chain of work behind it goes first.
 struct Scheduler {
   /// What the caller is to do next.
   enum Action: Equatable {
@@ -33,37 +34,34 @@ struct Scheduler {
     /// 0 means unlimited.
     var depth: Int
     var running = 0
-    var delayed = Queue()
-  }
-
-  /// First in, first out.
-  struct Queue {
-    private var items: [Int] = []
-    private var head = 0
-    var isEmpty: Bool { head == items.count }
-    mutating func append(_ item: Int) { items.append(item) }
-    mutating func next() -> Int? {
-      guard head < items.count else { return nil }
-      defer { head += 1 }
-      return items[head]
-    }
+    var delayed = WeightedQueue()
   }
 
   private let plan: Plan
   private var waiting: [Int32]
   private var states: [State]
   private var toExamine = Queue()
-  private var ready = Queue()
+  private var ready = WeightedQueue()
   private var pools: [Pool]
   private let poolOf: [Int32]
   private let jobs: Int
   private let failureLimit: Int
   private var isStopped = false
+  /// Milliseconds of work from a step to the end of the build, itself included; empty until known.
+  private var weights: [Int64] = []
+  private var durations: [Int64] = []
+  private var memory: [Int64] = []
+  private var memoryLimit = Int64.max
+  private var memoryInUse: Int64 = 0
 
   private(set) var running = 0
   private(set) var failures = 0
   private(set) var succeeded = 0
   private(set) var fresh = 0
+  /// Milliseconds that the steps which are not done took last time.
+  private(set) var workLeft: Int64 = 0
+  /// Steps that wait for room.
+  private(set) var readyCount = 0
 
   /// - Parameters:
   ///   - poolOf: the pool of each step, -1 for none.
@@ -90,20 +88,69 @@ struct Scheduler {
   /// Steps that were never reached because something they need failed or the build stopped.
   private(set) var unreached: Int
 
+  /// Whether `weigh` has been called.
+  var isWeighed: Bool { !weights.isEmpty }
+
+  /// Whether a step waits for room.
+  var hasReady: Bool { readyCount > 0 && !isStopped && failures < failureLimit }
+
+  /// Tells how long each step takes, as far as is known, and how much memory.
+  ///
+  /// - Parameters:
+  ///   - durations: milliseconds by step.
+  ///   - memory: bytes by step; empty when no step says anything.
+  ///   - memoryLimit: what the running steps may declare together.
+  mutating func weigh(durations: [Int64], memory: [Int64] = [], memoryLimit: Int64 = Int64.max) {
+    self.durations = durations
+    self.memory = memory
+    self.memoryLimit = memoryLimit
+    weights = durations
+    // Steps stand after all that they need, so whoever waits for a step stands behind it.
+    for step in weights.indices.reversed() {
+      var longest: Int64 = 0
+      for index in plan.dependentStart[step]..<plan.dependentStart[step + 1] {
+        longest = max(longest, weights[Int(plan.dependents[Int(index)])])
+      }
+      weights[step] += longest
+      if states[step] != .done { workLeft += durations[step] }
+    }
+  }
+
   /// - Parameter room: how many more commands the machine bears now; at least one always runs.
   mutating func next(room: Int = Int.max) -> Action {
     let mayStart = !isStopped && failures < failureLimit
     if mayStart {
       if let step = toExamine.next() { return .examine(step) }
-      if running < jobs, room > 0 || running == 0, let step = ready.next() {
+      if running < jobs, room > 0 || running == 0, let step = takeReady() {
         states[step] = .running
         running += 1
         unreached -= 1
+        readyCount -= 1
         return .start(step)
       }
     }
     return running > 0 ? .wait : .finish
   }
+
+  /// The heaviest step that fits. Steps that declare memory keep their order among themselves, so
+  /// that small ones cannot hold up a big one for ever.
+  private mutating func takeReady() -> Int? {
+    guard !memory.isEmpty else { return ready.next() }
+    var held: [Int] = []
+    defer { for step in held { ready.append(step, weight(step)) } }
+    while let step = ready.next() {
+      let size = memory[step]
+      if size == 0 { return step }
+      if held.isEmpty, memoryInUse == 0 || memoryInUse + size <= memoryLimit {
+        memoryInUse += size
+        return step
+      }
+      held.append(step)
+    }
+    return nil
+  }
+
+  private func weight(_ step: Int) -> Int64 { weights.isEmpty ? 0 : weights[step] }
 
   mutating func examined(_ step: Int, isStale: Bool) {
     guard isStale else {
@@ -115,40 +162,64 @@ struct Scheduler {
     states[step] = .ready
     let pool = Int(poolOf[step])
     guard pool >= 0, pools[pool].depth > 0 else {
-      ready.append(step)
+      makeReady(step)
       return
     }
     if pools[pool].running < pools[pool].depth {
       pools[pool].running += 1
-      ready.append(step)
+      makeReady(step)
     } else {
-      pools[pool].delayed.append(step)
+      pools[pool].delayed.append(step, weight(step))
     }
+  }
+
+  private mutating func makeReady(_ step: Int) {
+    ready.append(step, weight(step))
+    readyCount += 1
   }
 
   /// A step that cannot run although it should: as if its command had failed.
   mutating func refuse(_ step: Int) {
-    states[step] = .failed
     failures += 1
+    failedBefore(step)
+  }
+
+  /// A step whose failure has been counted before.
+  mutating func failedBefore(_ step: Int) {
+    states[step] = .failed
     unreached -= 1
+    if isWeighed { workLeft -= durations[step] }
+  }
+
+  /// A step that was started and needs no command after all: its outputs were found elsewhere.
+  mutating func restored(_ step: Int) {
+    release(step)
+    fresh += 1
+    finish(step)
   }
 
   mutating func finished(_ step: Int, succeeded success: Bool) {
-    running -= 1
-    let pool = Int(poolOf[step])
-    if pool >= 0, pools[pool].depth > 0 {
-      pools[pool].running -= 1
-      if let next = pools[pool].delayed.next() {
-        pools[pool].running += 1
-        ready.append(next)
-      }
-    }
+    release(step)
     if success {
       succeeded += 1
       finish(step)
     } else {
       states[step] = .failed
       failures += 1
+      if isWeighed { workLeft -= durations[step] }
+    }
+  }
+
+  /// Gives back what a running step held.
+  private mutating func release(_ step: Int) {
+    running -= 1
+    if !memory.isEmpty { memoryInUse -= memory[step] }
+    let pool = Int(poolOf[step])
+    guard pool >= 0, pools[pool].depth > 0 else { return }
+    pools[pool].running -= 1
+    if let next = pools[pool].delayed.next() {
+      pools[pool].running += 1
+      makeReady(next)
     }
   }
 
@@ -157,6 +228,7 @@ struct Scheduler {
 
   private mutating func finish(_ step: Int) {
     states[step] = .done
+    if isWeighed { workLeft -= durations[step] }
     for index in plan.dependentStart[step]..<plan.dependentStart[step + 1] {
       let dependent = Int(plan.dependents[Int(index)])
       waiting[dependent] -= 1

@@ -15,7 +15,7 @@ extension Session {
     var run = Run(
       edge: edge, info: info, reason: reason, start: 0, anchor: 0, observed: Observed(),
       inputs: [], named: [], outputs: [], unsettledBefore: [], discoveredBefore: [:],
-      previousOutputs: [:])
+      previousOutputs: [:], expected: expected[edge] ?? 1)
     let output = graph.firstOutput(edge)
     if let record = log.record(output) {
       let old = DecodedRecord(record, in: log)
@@ -103,7 +103,8 @@ extension Session {
 
   /// What became of a command that ended.
   func conclude(
-    _ run: Run, _ code: Int32, _ duration: Duration, _ events: (BuildEvent) -> Void
+    _ run: Run, _ code: Int32, _ output: [UInt8], _ duration: Duration,
+    _ events: (BuildEvent) -> Void
   ) throws(QuenchError) -> EdgeOutcome {
     if summary.interrupted, code != 0 {
       try removePartial(run)
@@ -127,7 +128,9 @@ extension Session {
       return try fail(
         run, 1, "the command succeeded but did not write \"\(paths.string(first))\"")
     }
-    try succeed(run, outputs, discovered, duration, events)
+    let milliseconds = Int64(duration / .milliseconds(1))
+    let isSettled = try succeed(run, outputs, discovered, milliseconds, events)
+    if isSettled, cache != nil { try keep(run, outputs, discovered, output) }
     summary.ran += 1
     return .succeeded
   }
@@ -143,6 +146,7 @@ extension Session {
     let program = run.info.command.split(separator: " ").first.map(String.init) ?? ""
     let isOwn = tools.isOwn(program) && QuenchError.Kind(rawValue: code) != nil
     if summary.exitCode == 0 { summary.exitCode = isOwn ? code : 1 }
+    summary.lastCode = code
     for node in graph.outputs(run.edge) { try states.refresh(node) }
     try log.fail(graph.firstOutput(run.edge))
     return .failed(code: code, message: message)
@@ -167,7 +171,7 @@ extension Session {
     guard !path.isEmpty, try files.identity(path) != nil else { return [] }
     let depfile = try DepFile(try files.read(path), path: path)
     if graph.has(.deps, run.edge), try !graph.value(.deps, of: run.edge).isEmpty {
-      try files.remove(path)
+      if !options.keepsDepfiles { try files.remove(path) }
     }
     var known = Set(graph.outputs(run.edge)).union(graph.inputs(run.edge))
     var nodes: [Int32] = []
@@ -179,10 +183,12 @@ extension Session {
   }
 
   /// Writes the record of a success. Inputs that changed since the start make it worthless.
-  private func succeed(
+  ///
+  /// - Returns: whether none did.
+  func succeed(
     _ run: Run, _ outputs: [(path: Int32, content: Int32)], _ discovered: [Int32],
-    _ duration: Duration, _ events: (BuildEvent) -> Void
-  ) throws(QuenchError) {
+    _ milliseconds: Int64, _ events: (BuildEvent) -> Void
+  ) throws(QuenchError) -> Bool {
     let edge = run.edge
     var unsettled: [Int32] = []
     for (index, node) in graph.inputs(edge).enumerated() {
@@ -221,11 +227,12 @@ extension Session {
       unsettled.append(node)
     }
     for node in unsettled { events(.warning(warning(node, run))) }
-    try record(edge, run.reason, observed, outputs, unsettled, duration)
+    try record(edge, run.reason, observed, outputs, unsettled, milliseconds)
     if graph.has(.rspfile, edge) {
       let path = try graph.string(.rspfile, of: edge, quoting: .none)
-      if !path.isEmpty { try files.remove(path) }
+      if !path.isEmpty, !options.keepsResponseFiles { try files.remove(path) }
     }
+    return unsettled.isEmpty
   }
 
   private func warning(_ node: Int32, _ run: Run) -> String {
@@ -240,14 +247,14 @@ extension Session {
 
   private func record(
     _ edge: Int32, _ reason: Reason, _ observed: Observed,
-    _ outputs: [(path: Int32, content: Int32)], _ unsettled: [Int32], _ duration: Duration
+    _ outputs: [(path: Int32, content: Int32)], _ unsettled: [Int32], _ milliseconds: Int64
   ) throws(QuenchError) {
     var fields = FieldBytes(log: log)
     try staleness.writeFields(edge, observed, to: &fields)
     let manifest = log.pathID(paths.intern(CanonicalPath.fold(options.manifest)))
     let payload = EdgeRecord.encode(
       output: log.pathID(graph.firstOutput(edge)), manifest: manifest, flags: 0,
-      milliseconds: Int32(clamping: Int64(duration / .milliseconds(1))),
+      milliseconds: Int32(clamping: milliseconds),
       reason: reason.description, outputs: outputs, unsettled: unsettled.map { log.pathID($0) },
       fields: fields.bytes)
     try log.succeed(graph.firstOutput(edge), payload)
@@ -264,7 +271,7 @@ extension Session {
     for node in graph.outputs(edge) {
       outputs.append((log.pathID(node), try states.current(node)))
     }
-    try record(edge, .neverBuilt, observed, outputs, [], .zero)
+    try record(edge, .neverBuilt, observed, outputs, [], 0)
   }
 
   /// Removes what an interrupted command may have left half-written: outputs that changed since

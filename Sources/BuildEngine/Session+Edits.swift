@@ -59,11 +59,22 @@ extension Session {
 
   /// Removes outputs of earlier builds of this manifest that no edge makes any more, if they are
   /// still as they were written and are no input either.
-  func removeDead(_ events: (BuildEvent) -> Void) throws(QuenchError) {
+  ///
+  /// - Parameter edges: only those whose dyndep file was read just now; nil: all others.
+  func removeDead(of edges: Set<Int32>? = nil, _ events: (BuildEvent) -> Void)
+    throws(QuenchError)
+  {
     guard !options.keepDead, !options.dryRun else { return }
     let manifest = CanonicalPath.fold(options.manifest)
     for output in log.recordedOutputs() {
       guard let record = log.record(output) else { continue }
+      let maker = graph.producer(output)
+      if let edges {
+        guard edges.contains(maker) else { continue }
+      } else if maker >= 0, graph.dyndeps.contains(where: { $0.edge == maker && !$0.isLoaded }) {
+        // Its dyndep file may name the outputs that the statement does not.
+        continue
+      }
       // Most records belong to an edge that stands: one look is enough for them.
       if graph.producer(output) >= 0, log.word(at: record.offset + 20 + reasonLength(record)) == 1 {
         continue

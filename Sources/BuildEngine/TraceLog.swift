@@ -228,6 +228,9 @@ extension TraceLog {
     return (statContents[Int(node)], stats[Int(node)])
   }
 
+  /// How long the run of a record took.
+  func milliseconds(_ record: EdgeRecord) -> Int64 { Int64(word(at: record.offset + 12)) }
+
   /// Starts over with nothing but the header.
   func beginEmpty() {
     buffer = TraceLog.header

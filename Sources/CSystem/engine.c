@@ -4,7 +4,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <spawn.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -133,6 +135,32 @@ int cs_exit_code(int status) {
 }
 
 int cs_exit_signal(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : 0; }
+
+int cs_copy(int from, int to) {
+#ifdef FICLONE
+  if (ioctl(to, FICLONE, from) == 0) return 0;
+#endif
+  char piece[65536];
+  for (;;) {
+    ssize_t count = copy_file_range(from, NULL, to, NULL, (size_t)1 << 30, 0);
+    if (count > 0) continue;
+    // Zero may also mean a file system that cannot do it: reading tells.
+    if (count < 0 && errno == EINTR) continue;
+    break;
+  }
+  for (;;) {
+    ssize_t count = read(from, piece, sizeof piece);
+    if (count == 0) return 0;
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return errno;
+    for (ssize_t sent = 0; sent < count;) {
+      ssize_t more = write(to, piece + sent, (size_t)(count - sent));
+      if (more < 0 && errno == EINTR) continue;
+      if (more < 0) return errno;
+      sent += more;
+    }
+  }
+}
 
 uint64_t cs_hash(const void *bytes, size_t count, uint64_t seed) {
   return XXH3_64bits_withSeed(bytes, count, seed);

@@ -165,7 +165,9 @@ struct ManifestTests {
       ("\tx = 1\n", "tabs are not allowed, use spaces"),
       ("ninja_required_version = 9.1\n", "the manifest asks for Ninja 9.1"),
       ("rule r\n  command = a\nbuild x: r\n  deps = msvc\n", "deps = msvc is not supported"),
-      ("rule r\n  command = a\nbuild x: r d\n  dyndep = d\n", "dyndep is not supported"),
+      ("rule r\n  command = a\nbuild x: r\n  dyndep = d\n", "dyndep 'd' is not an input"),
+      ("rule r\n  command = a\nbuild x: r\n  memory = lots\n", "invalid memory 'lots'"),
+      ("x = a$^b\n", "bad $-escape (literal $ must be written as $$)"),
       ("rule r\n  command = a\n  deps = gcc\nbuild x: r\n", "edge with deps=gcc but no depfile"),
       ("include no.ninja\n", "loading \"no.ninja\": cannot open"),
       ("# no end", "a comment must end with a newline"),
@@ -173,6 +175,12 @@ struct ManifestTests {
   func errors(_ manifest: String, _ expected: String) throws {
     let text = try #require(failure(manifest))
     #expect(text.hasPrefix(expected), "\(text)")
+  }
+
+  @Test("$^ is a newline where the manifest asks for 1.14")
+  func newlineEscape() throws {
+    let text = "ninja_required_version = 1.14\nrule r\n  command = a$^b $$^\nbuild x: r\n"
+    #expect(try command(text, of: "x") == "a\nb $^")
   }
 
   @Test("an error shows file, line, column and a caret")

@@ -73,7 +73,11 @@ struct RandomTests {
     for round in 0..<RandomTests.rounds {
       change(world, &project, &dice)
       world.write("build.ninja", project.manifest)
-      let outcome = try world.build([]) { $0.jobs = 1 + dice.roll(3) }
+      let usesCache = dice.roll(2) == 0
+      let outcome = try world.build([]) {
+        $0.jobs = 1 + dice.roll(3)
+        $0.cache = usesCache ? .on(limit: nil) : .off
+      }
       let note: Comment = "seed \(RandomTests.seed), round \(round)"
       #expect(outcome.summary.exitCode == 0, note)
       for edge in project.edges.keys {

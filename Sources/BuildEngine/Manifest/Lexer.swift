@@ -46,6 +46,8 @@ struct Lexer {
   private(set) var position = 0
   /// Start of the token that was read last: where errors point.
   private(set) var lastStart = 0
+  /// Whether `$^` stands for a newline: since 1.14, where the manifest asks for that version.
+  var takesCaret = false
 
   init(file: String, bytes: UnsafeBufferPointer<UInt8>) {
     self.file = file
@@ -232,6 +234,7 @@ struct Lexer {
     switch c {
     case UInt8(ascii: "$"), UInt8(ascii: " "), UInt8(ascii: ":"), 0x0A: position += 2
     case 0x0D where byte(position + 2) == 0x0A: position += 3
+    case UInt8(ascii: "^") where takesCaret: position += 2
     case UInt8(ascii: "{"):
       var p = position + 2
       while Lexer.isName(byte(p), dots: true) { p += 1 }

@@ -74,8 +74,10 @@ extension Parser {
     return UnevaluatedValue(start: Int32(start), count: Int32(pieces.count))
   }
 
+  private static let newline: [UInt8] = [0x0A]
+
   /// Walks a stretch that the lexer has checked: literal runs and variable names, in order.
-  private static func split(
+  static func split(
     _ bytes: UnsafeBufferPointer<UInt8>, _ source: SourceText,
     literal: (UnsafeBufferPointer<UInt8>) -> Void, variable: (UnsafeBufferPointer<UInt8>) -> Void
   ) {
@@ -103,6 +105,10 @@ extension Parser {
         run = p
       case UInt8(ascii: "$"), UInt8(ascii: " "), UInt8(ascii: ":"):
         literal(part(p + 1, p + 2))
+        p += 2
+        run = p
+      case UInt8(ascii: "^"):
+        newline.withUnsafeBufferPointer { literal($0) }
         p += 2
         run = p
       default:

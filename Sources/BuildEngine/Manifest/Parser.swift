@@ -6,19 +6,23 @@ internal import Glibc
 
 /// Reads a manifest and all that it includes into a `Graph`.
 struct Parser {
-  /// The version of Ninja's language that is spoken (without dyndep and `deps = msvc`).
-  static let languageVersion = (major: 1, minor: 13)
+  /// The version of Ninja's language that is spoken (without `deps = msvc`).
+  static let languageVersion = (major: 1, minor: 14)
 
   private let files: FileSystem
   let graph: Graph
   private var depth = 0
+  private var takesCaret = false
+  /// A phony edge that names itself is an error, not a warning (`-w phonycycle=err`).
+  private let refusesSelfReference: Bool
   /// Scratch space for one expanded path or value.
   var scratch: [UInt8] = []
   private var outputs: [SourceText] = []
   private var inputs: [SourceText] = []
 
-  private init(files: FileSystem, paths: PathTable) {
+  private init(files: FileSystem, paths: PathTable, refusesSelfReference: Bool) {
     self.files = files
+    self.refusesSelfReference = refusesSelfReference
     graph = Graph(paths: paths)
     graph.pools.append(Graph.Pool(name: graph.variables.names.intern("console"), depth: 1))
   }
@@ -27,10 +31,10 @@ struct Parser {
   ///
   /// - Throws: `.noInput` when a file is missing; `.data` with line and column when the text is
   ///   malformed.
-  static func parse(_ path: String, files: FileSystem, paths: PathTable) throws(QuenchError)
-    -> Graph
-  {
-    var parser = Parser(files: files, paths: paths)
+  static func parse(
+    _ path: String, files: FileSystem, paths: PathTable, refusesSelfReference: Bool = false
+  ) throws(QuenchError) -> Graph {
+    var parser = Parser(files: files, paths: paths, refusesSelfReference: refusesSelfReference)
     try parser.read(path, scope: 0, from: nil)
     return parser.graph
   }
@@ -54,6 +58,7 @@ struct Parser {
     defer { depth -= 1 }
     try source.bytes.withUnsafeBufferPointer { (bytes) throws(QuenchError) in
       var lexer = Lexer(file: path, bytes: bytes)
+      lexer.takesCaret = takesCaret
       try statements(&lexer, scope: scope, file: index)
     }
   }
@@ -77,6 +82,7 @@ struct Parser {
         expand(lexer, value, scope)
         if graph.variables.names.string(name) == "ninja_required_version" {
           try checkVersion(lexer, value)
+          lexer.takesCaret = takesCaret
         }
         let text = graph.variables.append(scratch)
         graph.variables.scopes[Int(scope)].values[name] = text
@@ -180,9 +186,10 @@ struct Parser {
     let path = String(decoding: scratch, as: UTF8.self)
     try lexer.expect(.newline)
     try read(path, scope: inner, from: place)
+    lexer.takesCaret = takesCaret
   }
 
-  private func checkVersion(_ lexer: Lexer, _ value: SourceText) throws(QuenchError) {
+  private mutating func checkVersion(_ lexer: Lexer, _ value: SourceText) throws(QuenchError) {
     let wanted = String(decoding: scratch, as: UTF8.self)
     let parts = wanted.split(separator: ".").map { Int($0.prefix { $0.isNumber }) ?? 0 }
     let (major, minor) = (parts.first ?? 0, parts.count > 1 ? parts[1] : 0)
@@ -193,6 +200,7 @@ struct Parser {
         "the manifest asks for Ninja \(wanted); this engine speaks the language of "
           + "\(ours.major).\(ours.minor)", at: lexer.place(value.start))
     }
+    takesCaret = (major, minor) >= (1, 14)
   }
 }
 
@@ -273,7 +281,7 @@ extension Parser {
     var counts = (inputs: Int32(0), all: Int32(0), order: Int32(0), end: Int32(0))
     for (index, text) in inputs.enumerated() {
       let node = try node(lexer, text, scope, edge: edge)
-      if phony, outputs.count == 1, graph.producer(node) == edge {
+      if phony, outputs.count == 1, graph.producer(node) == edge, !refusesSelfReference {
         graph.warnings.append(
           "phony target '\(graph.paths.string(node))' names itself as an input; ignored")
         continue
@@ -308,12 +316,19 @@ extension Parser {
     return Int32(index)
   }
 
-  /// Refuses what this engine does not do, by name.
+  /// Refuses what this engine does not do, by name, and notes what the edge asks for.
   private func check(_ edge: Int32) throws(QuenchError) {
     if graph.has(.dyndep, edge), try graph.flag(.dyndep, of: edge) {
+      let name = CanonicalPath.fold(try graph.string(.dyndep, of: edge, quoting: .none))
+      guard let file = graph.paths.find(name), graph.prerequisites(edge).contains(file) else {
+        throw QuenchError(.data, "dyndep '\(name)' is not an input", at: graph.place(edge))
+      }
+      graph.dyndeps.append(Graph.Dyndep(edge: edge, file: file))
+    }
+    if let memory = graph.own(.memory, of: edge), MemorySize.bytes(memory) == nil {
       throw QuenchError(
-        .data, "dyndep is not supported by this version of the engine", at: graph.place(edge),
-        try: "build this manifest with ninja")
+        .data, "invalid memory '\(memory)'", at: graph.place(edge),
+        try: "a number with K, M, G or T, such as 2G")
     }
     guard graph.has(.deps, edge) else { return }
     let deps = try graph.string(.deps, of: edge)

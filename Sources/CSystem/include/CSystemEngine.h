@@ -45,6 +45,10 @@ int cs_exit_code(int status);
 /// The signal that ended the process, or 0.
 int cs_exit_signal(int status);
 
+/// Copies all of one open file into another, as a clone where the file system can. Returns 0 or
+/// errno.
+int cs_copy(int from, int to);
+
 /// XXH3, 64 bits: for tables and checksums, not for content.
 uint64_t cs_hash(const void *_Nullable bytes, size_t count, uint64_t seed);
 

@@ -44,6 +44,15 @@ final class BuildDisplay {
         Terminal.print("[\(counts.finished + counts.running)/\(counts.total)] \(edge.description)")
       }
       progress.start(edge, counts)
+    case .restored(let edge, let reason, let output, let counts):
+      if explains { note("quench: \(edge.output): \(reason)") }
+      if !isQuiet, !Style.output.isTerminal || showsCommands || !output.isEmpty {
+        progress.clear()
+        Terminal.print("[\(counts.finished)/\(counts.total)] restored \(edge.output)")
+      }
+      if !output.isEmpty { Terminal.write(2, output) }
+    case .skipped: break
+    case .tick(let counts): progress.tick(counts)
     case .progress(let edge, let done, let total): progress.advance(edge, done: done, of: total)
     case .finished(let edge, let outcome, let output, _, let counts):
       finished(edge, outcome, output, counts)
@@ -66,7 +75,9 @@ final class BuildDisplay {
     } else if !summary.failed.isEmpty || (!isQuiet && !isDryRun) {
       let seconds = Duration.seconds(0) + (clock.now - start)
       Terminal.print(
-        "quench: ran \(count(summary.ran, "edge")), \(summary.fresh) fresh"
+        "quench: ran \(count(summary.ran, "edge"))"
+          + (summary.restored == 0 ? "" : ", restored \(summary.restored)")
+          + ", \(summary.fresh) fresh"
           + (summary.failed.isEmpty ? "" : ", \(summary.failed.count) failed")
           + (summary.blocked == 0 ? "" : ", \(summary.blocked) not started") + ", \(text(seconds))")
     }

@@ -40,6 +40,12 @@ struct ProgressLine {
     draw()
   }
 
+  /// Time went by without an event.
+  mutating func tick(_ counts: BuildCounts) {
+    self.counts = counts
+    draw()
+  }
+
   mutating func clear() {
     guard isDrawn else { return }
     Terminal.write(1, "\r\u{1B}[K")
@@ -56,10 +62,21 @@ struct ProgressLine {
     isDrawn = true
   }
 
-  private func text(_ now: ContinuousClock.Instant) -> String {
-    var text = counts.map { "[\($0.finished)/\($0.total)]" } ?? ""
+  /// `[3/10, 2 running, 4 unknown, 12 s left] cc big.c (8 s) and 1 more`.
+  func text(_ now: ContinuousClock.Instant) -> String {
+    var text = ""
+    if let counts {
+      text = "[\(counts.finished)/\(counts.total)"
+      if counts.running > 1 { text += ", \(counts.running) running" }
+      if counts.unknown > 0 { text += ", \(counts.unknown) unknown" }
+      if let left = counts.left, left >= .seconds(1) {
+        text += ", \(ProgressLine.short(left)) left"
+      }
+      text += "]"
+    }
     guard let first = order.first, let oldest = running[first] else { return text }
     text += " \(oldest.description)"
+    if now - oldest.start >= .seconds(1) { text += " (\(ProgressLine.short(now - oldest.start)))" }
     if order.count > 1 { text += " and \(order.count - 1) more" }
     let counted = running.values.filter { $0.total > 0 }
     let rate = counted.reduce(0.0) { sum, edge in
@@ -71,5 +88,11 @@ struct ProgressLine {
     text += ": \(counted.reduce(0) { $0 + $1.done })/\(counted.reduce(0) { $0 + $1.total }) images"
     text += ", \(Int(rate.rounded())) images/s, \(Int((Double(left) / rate).rounded(.up))) s left"
     return text
+  }
+
+  /// `12 s`, `3 min`.
+  private static func short(_ duration: Duration) -> String {
+    let seconds = duration.components.seconds
+    return seconds < 120 ? "\(seconds) s" : "\(seconds / 60) min"
   }
 }
