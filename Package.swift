@@ -31,6 +31,7 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 let goldenFolders: [String: [String]] = [
   "CompilationTests": ["Golden"],
   "DatasetsTests": ["Golden"],
+  "EndToEndTests": ["Golden"],
   "QuantizationTests": ["Golden"],
 ]
 
@@ -105,7 +106,7 @@ let package = Package(
     tests("MeasurementTests", ["Measurement"]),
     tests("PipelineTests", ["Pipeline"]),
     tests("ArchitectureTests", []),
-    tests("EndToEndTests", ["Artifacts", "ONNXModel", "Tensors", "quench"]),
+    tests("EndToEndTests", ["Artifacts", "ONNXModel", "Pipeline", "Tensors", "quench"]),
   ],
   swiftLanguageModes: [.v6]
 )

@@ -44,19 +44,27 @@ public enum Figure: Codable, Sendable, Equatable {
 
 /// The figures of an `evaluation.json`.
 enum EvaluationFigures {
-  /// A value of which only figures are kept.
+  /// A figure, or an object of figures (a share and its standard error).
   private struct Kept: Decodable {
     var figure: Figure?
-    // Objects, arrays and null are details that stay in the file itself.
-    init(from decoder: any Decoder) throws { figure = try? Figure(from: decoder) }
+    var parts: [String: Figure] = [:]
+    // Arrays, null and deeper objects are details that stay in the file itself.
+    init(from decoder: any Decoder) throws {
+      figure = try? Figure(from: decoder)
+      if figure == nil { parts = (try? [String: Figure](from: decoder)) ?? [:] }
+    }
   }
 
-  /// The top-level numbers, texts and truth values, without format and version.
+  /// The numbers, texts and truth values at the top and one level below (`fp32Top1.value`),
+  /// without format and version.
   ///
   /// - Throws: `.data` when this is not an evaluation.
   static func read(_ bytes: [UInt8], path: String) throws(QuenchError) -> [String: Figure] {
     let values = try ArtifactJSON.decodePlain([String: Kept].self, from: bytes, path: path)
     var figures = values.compactMapValues(\.figure)
+    for (name, value) in values {
+      for (part, figure) in value.parts { figures["\(name).\(part)"] = figure }
+    }
     guard figures.removeValue(forKey: "format") == .text("quench.evaluation") else {
       throw QuenchError(.data, "this is not a quench.evaluation file", at: .file(path))
     }

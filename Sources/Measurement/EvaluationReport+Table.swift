@@ -46,7 +46,8 @@ extension EvaluationReport {
       facts.append(["layers", "\(int8Layers) INT8, \(fp16Layers.count) FP16"])
     }
     let corrupt = skipped > 0 ? ", \(skipped) skipped as corrupt" : ""
-    facts.append(["samples", "\(samples), \(labelled) with a label\(corrupt)"])
+    let same = onCalibrationSamples ? ", the calibration samples: the figures flatter" : ""
+    facts.append(["samples", "\(samples), \(labelled) with a label\(corrupt)\(same)"])
     lines += FixedText.columns(facts, leftAligned: true)
     lines.append(sentence)
     return lines.joined(separator: "\n")

@@ -38,6 +38,8 @@ public struct EvaluationReport: JSONArtifact, Equatable {
   public var skipped: Int
   /// What `drop`, `better` and `worse` are about.
   public var metric: Metric
+  /// The samples are those that set the ranges, for want of others: the figures flatter.
+  public var onCalibrationSamples = false
   /// Share of labelled samples that the float model names rightly; nil without labels.
   public var fp32Top1: Share?
   /// The same of the candidate.

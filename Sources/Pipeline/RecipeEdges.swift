@@ -235,7 +235,11 @@ extension RecipeEdges {
         ("qdq", files.qdq), ("config", files.config), ("preprocess", files.preprocess),
         ("samples", files.evaluationSamples), ("metric", model.evaluate.metric),
         ("on_corrupt", model.onCorrupt.rawValue),
-      ], variables: [("progress", "1"), ("label", model.name)])
+      ],
+      variables: [
+        ("kind", model.evaluation == nil ? "--calibration-samples" : ""), ("progress", "1"),
+        ("label", model.name),
+      ])
     try manifest.build(
       [files.gate], rule: "gate", inputs: [files.evaluation],
       variables: [

@@ -43,6 +43,7 @@ final class BuildRun {
   private let build: Build
   private let options: BuildOptions
   private let display: BuildDisplay
+  private let isQuiet: Bool
   /// The manifest comes from a quench.yaml.
   private let isRecipe: Bool
 
@@ -52,6 +53,7 @@ final class BuildRun {
     if run.dryRun { _ = try ProjectOptions.question(options) }
     run.apply(to: &options)
     self.options = options
+    isQuiet = run.quiet
     isRecipe = options.manifest == Layout.manifest
     build = try Build(options)
     display = BuildDisplay(
@@ -75,7 +77,7 @@ final class BuildRun {
       summary = try run(targets)
     }
     display.clear()
-    if isRecipe, !options.dryRun { try ResultTables.show(of: display.finished) }
+    if isRecipe, !options.dryRun, !isQuiet { try ResultTables.show(of: display.finished) }
     if saysNothingToDo || !summary.isNothingToDo { display.end(summary) }
     return summary
   }

@@ -17,15 +17,18 @@ struct EvaluateCommand: ParsableCommand {
   var qdq: String?
   @Option(help: "calibration.cfg, for the counts of layers.") var config: String?
   @OptionGroup var data: SampleOptions
+  @Flag(help: "The samples are the calibration samples; the figures say so.")
+  var calibrationSamples = false
   @Option(help: "top1 or top5.") var metric: String = "top1"
   @Option(name: .shortAndLong, help: "The figures.") var output: String
 
   func run() throws {
     try stage.check("evaluate")
-    let report = try Evaluation.evaluate(
+    var report = try Evaluation.evaluate(
       reference: model, original: original, candidate: candidate, standIn: qdq, config: config,
       samples: try data.list(), preprocessing: try data.steps(), metric: metric,
       policy: data.onCorrupt, threads: data.threads, progress: StageProgress.report)
+    report.onCalibrationSamples = calibrationSamples
     try ArtifactJSON.write(report, to: output)
   }
 }

@@ -20,7 +20,9 @@ struct PackCommand: ParsableCommand {
       BundleSpec.self, from: try FileContent.read(specification), path: specification)
     for index in spec.models.indices {
       guard let om = spec.models[index].files["om"] else { continue }
-      spec.models[index].hostBuilt = try OMFile.read(om).isHostBuilt
+      let isHostBuilt = try OMFile.read(om).isHostBuilt
+      spec.models[index].hostBuilt = isHostBuilt
+      spec.models[index].compiler = isHostBuilt ? "quench's host compiler" : "atc"
     }
     try BundleWriter.pack(spec, to: output)
   }
