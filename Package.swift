@@ -37,7 +37,9 @@ let goldenFolders: [String: [String]] = [
 
 // Compiled into the binary, so that one file installs. `Sources/Pipeline/BuildRules` is a link to the
 // folder that users read.
-let ruleFiles = ["quench", "observe", "calibrate", "quantize", "compile", "evaluate", "bundle"]
+let ruleFiles = [
+  "quench", "observe", "calibrate", "finetune", "quantize", "compile", "evaluate", "bundle",
+]
 
 let package = Package(
   name: "quench",
@@ -84,7 +86,10 @@ let package = Package(
       resources: ruleFiles.map { .embedInCode("BuildRules/\($0).ninja") }, swiftSettings: language),
     module(
       "QuenchCLI",
-      ["Pipeline", "FileWatching", "Bundling", "Reporting", "Measurement", argumentParser]),
+      [
+        "Pipeline", "FileWatching", "Bundling", "Reporting", "Measurement", "Finetuning",
+        argumentParser,
+      ]),
     .executableTarget(name: "quench", dependencies: ["QuenchCLI"], swiftSettings: language),
 
     // Tests.

@@ -71,6 +71,17 @@ public struct GainVerdict: Sendable, Equatable, Codable {
     }
   }
 
+  private init(unjudged reason: String) {
+    keepsTuned = true
+    self.reason = reason
+    lossGain = 0
+    lossGainError = 0
+  }
+
+  /// The verdict on a network that was trained elsewhere.
+  static let unjudged = GainVerdict(
+    unjudged: "a command of the project's own trained it: it is taken without being judged")
+
   /// The mean and the standard error of the mean.
   static func meanAndError(_ values: [Double]) -> (mean: Double, error: Double) {
     guard values.count > 1 else { return (values.first ?? 0, 0) }

@@ -67,15 +67,17 @@ public enum TrainingPlot {
       name: "training",
       points: report.losses.enumerated().map { ((Double($0) + 0.5) * width, $1) },
       color: "#bbbbbb")
-    let held = Line(
-      name: "held back",
-      points: [(0, report.ptq.loss)] + report.epochs.map { (Double($0.steps), $0.heldBackLoss) },
-      color: colors[0])
-    let ptq = Line(
-      name: "PTQ", points: [(0, report.ptq.loss), (Double(steps), report.ptq.loss)],
-      color: colors[1], dashed: true)
+    var lines = [training]
+    if let start = report.ptq?.loss {
+      let epochs = report.epochs.map { (Double($0.steps), $0.heldBackLoss) }
+      lines.append(Line(name: "held back", points: [(0, start)] + epochs, color: colors[0]))
+      lines.append(
+        Line(
+          name: "PTQ", points: [(0, start), (Double(steps), start)], color: colors[1],
+          dashed: true))
+    }
     return panel(
-      "Loss (\(report.settings?.loss.name ?? "external"))", [training, held, ptq], steps: steps,
+      "Loss (\(report.settings?.loss.name ?? "external"))", lines, steps: steps,
       release: report.releaseStep, legend: true)
   }
 
@@ -95,8 +97,8 @@ public enum TrainingPlot {
           name: "\(name), PTQ", points: [(0, 100 * start), (Double(steps), 100 * start)],
           color: color, dashed: true))
     }
-    add("top-1 in %", colors[0], report.ptq.accuracy, report.epochs.map(\.accuracy))
-    add("same class as FP32 in %", colors[2], report.ptq.agreement, report.epochs.map(\.agreement))
+    add("top-1 in %", colors[0], report.ptq?.accuracy, report.epochs.map(\.accuracy))
+    add("same class as FP32 in %", colors[2], report.ptq?.agreement, report.epochs.map(\.agreement))
     return panel(
       "On the \(report.heldBackSamples) held-back samples", lines, steps: steps,
       release: report.releaseStep, legend: true)

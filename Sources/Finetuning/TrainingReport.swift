@@ -29,8 +29,8 @@ public struct TrainingReport: JSONArtifact, Equatable {
   public var steps: Int
   /// Whether it ended before the last epoch because nothing improved.
   public var stoppedEarly: Bool
-  /// Loss, accuracy and agreement of PTQ on the held-back samples.
-  public var ptq: Figures
+  /// Loss, accuracy and agreement of PTQ on the held-back samples; nil for an external command.
+  public var ptq: Figures?
   /// The same of the best epoch; nil when no epoch beat PTQ.
   public var tuned: Figures?
   /// The best epoch, from 1; 0 when none.
@@ -61,6 +61,13 @@ public struct TrainingReport: JSONArtifact, Equatable {
       agreement = result.agreement
     }
   }
+
+  /// Of a network that a command of the user's trained: nothing is known but that it is taken.
+  static let external = TrainingReport(
+    kind: "external", settings: nil, trainedSamples: 0, heldBackSamples: 0, skippedSamples: 0,
+    trainableNumbers: 0, frozenLayers: [], steps: 0, stoppedEarly: false, ptq: nil, tuned: nil,
+    bestEpoch: 0, verdict: .unjudged, epochs: [], scales: ScaleHistory(names: []), losses: [],
+    releaseStep: 0)
 
   /// Means of `losses` over up to `parts` stretches of equal length.
   static func condensed(_ losses: [Float], parts: Int = 200) -> [Double] {

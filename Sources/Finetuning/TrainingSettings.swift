@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finetuning: everything that a run was told. The defaults that users see are in Pipeline's Recipe.
 
-internal import Artifacts
-public import Diagnostics
+internal import Diagnostics
 
 /// How to train. With the same settings, data, model and scales a run gives the same bytes.
 public struct TrainingSettings: Sendable, Equatable, Codable {
@@ -52,17 +51,8 @@ public struct TrainingSettings: Sendable, Equatable, Codable {
     scales: GroupSettings(rule: .momentum), schedule: ScaleSchedule(), augmentation: .none,
     heldBackShare: 0.15, patience: 5)
 
-  /// Reads settings; `path` is for messages.
-  ///
-  /// - Throws: `.data` when something is missing, malformed or out of range.
-  public static func decode(_ bytes: [UInt8], path: String) throws(QuenchError) -> TrainingSettings
-  {
-    let settings = try ArtifactJSON.decodePlain(TrainingSettings.self, from: bytes, path: path)
-    try settings.check(path)
-    return settings
-  }
-
-  private func check(_ path: String) throws(QuenchError) {
+  /// Refuses values out of range; `path` is for messages.
+  func check(_ path: String) throws(QuenchError) {
     func require(_ holds: Bool, _ what: String) throws(QuenchError) {
       guard !holds else { return }
       throw QuenchError(.data, what, at: .file(path))

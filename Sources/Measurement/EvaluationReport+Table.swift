@@ -22,13 +22,31 @@ extension EvaluationReport {
       "size", FixedText.bytes(fp32Bytes), FixedText.bytes(candidateBytes),
       "\(FixedText.number(sizeRatio, 3)) of FP32",
     ])
+    if let ptq {
+      rows[0].insert("PTQ", at: 2)
+      rows[0][3] = "QAT"
+      var position = 1
+      if fp32Top1 != nil {
+        rows[position].insert(ptq.top1.map(percent) ?? "", at: 2)
+        position += 1
+      }
+      if fp32Top5 != nil {
+        rows[position].insert(ptq.top5.map(percent) ?? "", at: 2)
+        position += 1
+      }
+      rows[position].insert("", at: 2)
+    }
     var lines = FixedText.columns(rows)
     var facts: [[String]] = []
-    if let agreement { facts.append(["same class", percent(agreement)]) }
+    if let agreement {
+      let before = ptq?.agreement.map { " (PTQ \(percent($0)))" } ?? ""
+      facts.append(["same class", percent(agreement) + before])
+    }
     if let sqnrDecibel {
       var text = decibel(sqnrDecibel)
+      if let before = ptq?.sqnrDecibel { text += " (PTQ \(decibel(before)))" }
       // Worth a word only where the offset hides or feigns noise.
-      if let centered = centeredSqnrDecibel.map(decibel), centered != text {
+      if let centered = centeredSqnrDecibel.map(decibel), centered != decibel(sqnrDecibel) {
         text += "; \(centered) without the offset common to all classes"
       }
       facts.append(["SQNR", text])

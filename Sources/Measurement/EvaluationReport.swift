@@ -79,6 +79,25 @@ public struct EvaluationReport: JSONArtifact, Equatable {
   /// The layers that stayed FP16, if the configuration was given.
   public var fp16Layers: [String]?
 
+  /// What the network came to before it was fine-tuned; nil when it was not.
+  public var ptq: Untrained?
+
+  /// The figures of PTQ over the same samples.
+  public struct Untrained: Codable, Sendable, Equatable {
+    /// Share of labelled samples named rightly; nil without labels.
+    public var top1: Share?
+    /// Share of labelled samples whose label is among the first five.
+    public var top5: Share?
+    /// Loss of the metric in percentage points; nil without labels.
+    public var drop: Double?
+    /// Its standard error in percentage points.
+    public var dropError: Double?
+    /// Share of samples for which the float model names the same class.
+    public var agreement: Share?
+    /// As in the report.
+    public var sqnrDecibel: ExtendedDouble?
+  }
+
   /// What accuracy is measured by.
   public enum Metric: String, Codable, Sendable {
     /// The label is the first class.
@@ -122,6 +141,24 @@ public struct EvaluationReport: JSONArtifact, Equatable {
     self.candidateBytes = candidateBytes
     outputs = []
     sizeRatio = fp32Bytes > 0 ? Double(candidateBytes) / Double(fp32Bytes) : 0
+  }
+}
+
+// MARK: - PTQ beside QAT
+
+extension EvaluationReport {
+  /// Takes over the figures of the network without training.
+  ///
+  /// - Throws: `.data` when they are of other samples or another metric.
+  public mutating func show(beside report: EvaluationReport) throws(QuenchError) {
+    guard report.samples == samples, report.labelled == labelled, report.metric == metric else {
+      throw QuenchError(
+        .data, "the evaluation of the network without training is of other samples",
+        try: "quench evaluate with the same --samples and --metric")
+    }
+    ptq = Untrained(
+      top1: report.int8Top1, top5: report.int8Top5, drop: report.drop,
+      dropError: report.dropError, agreement: report.agreement, sqnrDecibel: report.sqnrDecibel)
   }
 }
 

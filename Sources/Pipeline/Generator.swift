@@ -122,7 +122,7 @@ public struct Generator: Sendable {
       recipe: recipe, rules: isExport ? .inlined(plan.ruleTexts) : .included(plan.rules))
     var samplesOfModel: [String: ModelSamples] = [:]
     for model in recipe.models {
-      let layout = Layout(out: recipe.out, model: model.name)
+      let layout = Layout(out: recipe.out, model: model)
       let inputs = try samples(of: model, layout, &plan)
       samplesOfModel[model.name] = inputs
       try edges.add(
@@ -130,6 +130,9 @@ public struct Generator: Sendable {
         compiler: surroundings.compilerFiles(model.target.compiler))
       plan.add(layout.preprocess, try ArtifactJSON.encodePlain(model.preprocess))
       plan.add(layout.precision, try ArtifactJSON.encodePlain(PrecisionSettings(model)))
+      if let finetune = model.finetune {
+        plan.add(layout.tuningSettings, try ArtifactJSON.encodePlain(finetune.settings))
+      }
     }
     for bundle in recipe.bundles {
       let settings = BundleSettings(
@@ -203,6 +206,11 @@ extension Generator {
     plan.add(layout.assessSamples, assess.text)
     let repair = calibration.unlabelled().prefix(RepairRecipe.largestSample)
     if model.repair.biasCorrection { plan.add(layout.repairSamples, repair.text) }
+    let tuning = try model.finetune.map { finetune throws(QuenchError) in
+      try finetune.data.map { source throws(QuenchError) in try list(source, &plan) }
+        ?? calibration
+    }
+    if let tuning { plan.add(layout.tuningSamples, tuning.text) }
     // Without images to judge by, the calibration images serve; their labels are not used, since
     // accuracy on images that set the ranges would flatter.
     let judged = evaluation ?? calibration.unlabelled()
@@ -211,7 +219,7 @@ extension Generator {
     if let covered { plan.add(layout.coverageSamples, covered.unlabelled().text) }
     return ModelSamples(
       shards: shards, calibration: calibration, assess: assess, repair: repair,
-      evaluation: judged, coverage: covered)
+      tuning: tuning, evaluation: judged, coverage: covered)
   }
 
   private func list(_ source: SampleSource, _ plan: inout Plan) throws(QuenchError) -> SampleListing

@@ -21,10 +21,17 @@ public struct Layout: Sendable {
   let shards: String
   let observations: String
   let name: String
+  /// Whether the network is fine-tuned, so that its quantization comes from `finetune/`.
+  public let isTuned: Bool
 
   /// The layout of one model.
-  public init(out: String, model: String) {
+  public init(out: String, model: ModelRecipe) {
+    self.init(out: out, model: model.name, isTuned: model.finetune != nil)
+  }
+
+  init(out: String, model: String, isTuned: Bool = false) {
     name = model
+    self.isTuned = isTuned
     artefacts = "\(out)/\(model)"
     settings = "\(Layout.state)/settings/\(model)"
     shards = "\(Layout.state)/shards/\(model)"
@@ -56,11 +63,35 @@ public struct Layout: Sendable {
   /// The page for people.
   public var report: String { "\(artefacts)/report.html" }
 
+  /// Where training writes.
+  var tuning: String { "\(artefacts)/finetune" }
+  var tuned: String { "\(tuning)/tuned.onnx" }
+  var tunedScales: String { "\(tuning)/scales.json" }
+  var tunedConfig: String { "\(tuning)/calibration.cfg" }
+  /// What training did and decided.
+  public var tuningReport: String { "\(tuning)/report.json" }
+  var tuningPlot: String { "\(tuning)/plot.svg" }
+  /// What the user's own training command writes.
+  var trainedOutside: String { "\(tuning)/external.onnx" }
+  /// PTQ without training, for comparison.
+  var ptqQDQ: String { "\(tuning)/ptq.qdq.onnx" }
+  var ptqDeploy: String { "\(tuning)/ptq.deploy.onnx" }
+  var ptqRecord: String { "\(tuning)/ptq.record.txt" }
+  var ptqEvaluation: String { "\(tuning)/ptq.evaluation.json" }
+  var checkpoints: String { "\(Layout.state)/finetune/\(name)" }
+
+  /// The scales that the network is quantized with.
+  public var finalScales: String { isTuned ? tunedScales : scales }
+  /// The configuration that the network is quantized with.
+  public var finalConfig: String { isTuned ? tunedConfig : config }
+
   var preprocess: String { "\(settings)/preprocess.json" }
   var precision: String { "\(settings)/precision.json" }
   var assessSamples: String { "\(settings)/assess.samples" }
   var repairSamples: String { "\(settings)/repair.samples" }
   var coverageSamples: String { "\(settings)/coverage.samples" }
+  var tuningSettings: String { "\(settings)/finetune.json" }
+  var tuningSamples: String { "\(settings)/finetune.samples" }
   var evaluationSamples: String { "\(settings)/evaluation.samples" }
 
   func shard(_ number: Int) -> String { "\(shards)/\(Shards.fileName(number)).samples" }

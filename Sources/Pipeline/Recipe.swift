@@ -39,6 +39,8 @@ public struct ModelRecipe: Sendable {
   public var repair: RepairRecipe
   /// Which layers may stay FP16.
   public var precision: PrecisionRecipe
+  /// Training against the quantized network; nil: none.
+  public var finetune: FinetuneRecipe?
   /// What is measured in the end, and which loss fails the build.
   public var evaluate: EvaluateRecipe
   /// Where each key of the model stands in quench.yaml, for messages.

@@ -135,7 +135,7 @@ extension ModelRecipe {
     repair = try RepairRecipe(keys["repair"])
     precision = try PrecisionRecipe(keys["precision"], overrides: keys["overrides"])
     evaluate = try EvaluateRecipe(keys["evaluate"])
-    try ModelRecipe.refuseFinetuning(keys["finetune"])
+    finetune = try FinetuneRecipe.decode(keys["finetune"])
     places = [:]
     for (key, value) in keys { places[key] = value.source.place(of: value.node.mark) }
   }
@@ -153,16 +153,6 @@ extension ModelRecipe {
       shapes.append(InputShape(name: name, shape: extents))
     }
     return shapes
-  }
-
-  /// The keys are known so that files written for later versions are read, but not obeyed silently.
-  private static func refuseFinetuning(_ value: YAMLValue?) throws(QuenchError) {
-    guard let value else { return }
-    let keys = try value.members(keys: ["enabled", "epochs", "learningRate", "unfreezeScalesAt"])
-    if let enabled = keys["enabled"], try enabled.bool() {
-      throw enabled.error(
-        "fine-tuning is not part of this version of quench", try: "finetune: {enabled: false}")
-    }
   }
 }
 

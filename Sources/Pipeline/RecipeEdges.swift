@@ -9,13 +9,14 @@ struct ModelSamples {
   var calibration: SampleListing
   var assess: SampleListing
   var repair: SampleListing
+  var tuning: SampleListing?
   var evaluation: SampleListing
   var coverage: SampleListing?
 }
 
 /// The manifest under construction.
 struct RecipeEdges {
-  private var manifest = ManifestText()
+  var manifest = ManifestText()
   private var defaults: [String] = []
   private var aliases: Set<String> = []
   private let out: String
@@ -204,19 +205,24 @@ extension RecipeEdges {
           ("on_corrupt", model.onCorrupt.rawValue),
         ], variables: [("label", model.name)])
     }
+    if let finetune = model.finetune, let tuning = samples.tuning {
+      try addTuning(finetune, model, files, tuning, from: network)
+      try quantize(
+        network, files.config, files.scales, files.ptqQDQ, files.ptqDeploy, files.ptqRecord,
+        label: "\(model.name) without training")
+      network = files.tuned
+    }
+    try quantize(
+      network, files.finalConfig, files.finalScales, files.qdq, files.deploy, files.record,
+      label: model.name)
     try manifest.build(
-      [files.qdq], implicitOutputs: [files.deploy, files.record], rule: "quantize",
-      inputs: [network, files.config, files.scales],
-      words: [
-        ("network", network), ("config", files.config), ("scales", files.scales),
-        ("deploy", files.deploy), ("record", files.record),
-      ], variables: [("label", model.name)])
-    try manifest.build(
-      [files.om], rule: "compile", inputs: [files.qdq, files.deploy, files.config, files.folded],
+      [files.om], rule: "compile",
+      inputs: [files.qdq, files.deploy, files.finalConfig, files.folded],
       implicit: compiler,
       words: [
         ("network", files.folded), ("qdq", files.qdq), ("deploy", files.deploy),
-        ("config", files.config), ("soc", model.target.soc), ("compiler", model.target.compiler),
+        ("config", files.finalConfig), ("soc", model.target.soc),
+        ("compiler", model.target.compiler),
         ("profile", model.target.profile),
       ], variables: [("label", model.name)])
   }
@@ -224,33 +230,62 @@ extension RecipeEdges {
   private mutating func judging(
     _ model: ModelRecipe, _ files: Layout, _ samples: ModelSamples, _ runtime: [String]
   ) throws(QuenchError) {
-    try manifest.build(
-      [files.evaluation], rule: "evaluate", inputs: samples.evaluation.files,
-      implicit: [
-        files.folded, model.model, files.om, files.qdq, files.config, files.preprocess,
-        files.evaluationSamples,
-      ] + runtime,
-      words: [
-        ("network", files.folded), ("original", model.model), ("candidate", files.om),
-        ("qdq", files.qdq), ("config", files.config), ("preprocess", files.preprocess),
-        ("samples", files.evaluationSamples), ("metric", model.evaluate.metric),
-        ("on_corrupt", model.onCorrupt.rawValue),
-      ],
-      variables: [
-        ("kind", model.evaluation == nil ? "--calibration-samples" : ""), ("progress", "1"),
-        ("label", model.name),
-      ])
+    if files.isTuned {
+      try evaluate(
+        files.ptqQDQ, files.ptqQDQ, files.config, files.ptqEvaluation, beside: nil,
+        label: "\(model.name) without training", model, files, samples, runtime)
+    }
+    try evaluate(
+      files.om, files.qdq, files.finalConfig, files.evaluation,
+      beside: files.isTuned ? files.ptqEvaluation : nil, label: model.name, model, files, samples,
+      runtime)
     try manifest.build(
       [files.gate], rule: "gate", inputs: [files.evaluation],
       variables: [
         ("limit", model.evaluate.maxDrop.map { "--max-drop \($0)" } ?? ""), ("label", model.name),
       ])
-    var pages = [files.evaluation, files.scales, files.sensitivity, files.config]
+    var pages = [files.evaluation, files.finalScales, files.sensitivity, files.finalConfig]
     if samples.coverage != nil { pages.append(files.coverage) }
     try manifest.build(
       [files.report], rule: "report", inputs: pages, variables: [("label", model.name)])
     defaults += [files.gate, files.report]
     try alias(model.name, [files.om, files.gate, files.report])
+  }
+
+  private mutating func evaluate(
+    _ candidate: String, _ qdq: String, _ config: String, _ output: String, beside ptq: String?,
+    label: String, _ model: ModelRecipe, _ files: Layout, _ samples: ModelSamples,
+    _ runtime: [String]
+  ) throws(QuenchError) {
+    try manifest.build(
+      [output], rule: "evaluate", inputs: samples.evaluation.files,
+      implicit: unique([
+        files.folded, model.model, candidate, qdq, config, files.preprocess,
+        files.evaluationSamples,
+      ]) + [ptq].compactMap { $0 } + runtime,
+      words: [
+        ("network", files.folded), ("original", model.model), ("candidate", candidate),
+        ("qdq", qdq), ("config", config), ("preprocess", files.preprocess),
+        ("samples", files.evaluationSamples), ("metric", model.evaluate.metric),
+        ("on_corrupt", model.onCorrupt.rawValue),
+      ],
+      variables: [
+        ("kind", model.evaluation == nil ? "--calibration-samples" : "")
+      ] + (ptq.map { [("beside", "--ptq \(ManifestText.shellWord($0))")] } ?? [])
+        + [("progress", "1"), ("label", label)])
+  }
+
+  private mutating func quantize(
+    _ network: String, _ config: String, _ scales: String, _ qdq: String, _ deploy: String,
+    _ record: String, label: String
+  ) throws(QuenchError) {
+    try manifest.build(
+      [qdq], implicitOutputs: [deploy, record], rule: "quantize",
+      inputs: [network, config, scales],
+      words: [
+        ("network", network), ("config", config), ("scales", scales), ("deploy", deploy),
+        ("record", record),
+      ], variables: [("label", label)])
   }
 
   private func unique(_ paths: [String]) -> [String] {

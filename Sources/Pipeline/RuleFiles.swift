@@ -21,6 +21,7 @@ enum RuleFiles {
       ("quench.ninja", PackageResources.quench_ninja),
       ("observe.ninja", PackageResources.observe_ninja),
       ("calibrate.ninja", PackageResources.calibrate_ninja),
+      ("finetune.ninja", PackageResources.finetune_ninja),
       ("quantize.ninja", PackageResources.quantize_ninja),
       ("compile.ninja", PackageResources.compile_ninja),
       ("evaluate.ninja", PackageResources.evaluate_ninja),

@@ -48,16 +48,16 @@ struct BundleSettings: Encodable {
     allowHostModels = bundle.allowHostModels
     include = bundle.include
     models = recipe.models.filter { bundle.models.contains($0.name) }.map { model in
-      let layout = Layout(out: recipe.out, model: model.name)
+      let layout = Layout(out: recipe.out, model: model)
       return Model(
         name: model.name, soc: model.target.soc, method: model.calibrate.method,
         files: [
-          "om": layout.om, "config": layout.config, "scales": layout.scales,
+          "om": layout.om, "config": layout.finalConfig, "scales": layout.finalScales,
           "evaluation": layout.evaluation,
         ],
         inputs: [
           model.model, layout.preprocess, layout.precision, layout.merged, layout.evaluationSamples,
-        ] + runtime,
+        ] + (layout.isTuned ? [layout.tuningReport, layout.tuningSamples] : []) + runtime,
         datasets: [
           Dataset(name: "calibration", files: samples[model.name]?.calibration.files ?? []),
           Dataset(name: "evaluation", files: samples[model.name]?.evaluation.files ?? []),

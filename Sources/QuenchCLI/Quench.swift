@@ -66,9 +66,8 @@ struct RootCommand: ParsableCommand {
         subcommands: [
           GenerateCommand.self, FoldCommand.self, ObserveCommand.self, MergeCommand.self,
           CalibrateCommand.self, AssessCommand.self, CoverageCommand.self, ConfigCommand.self,
-          CorrectCommand.self, QuantizeCommand.self, CompileCommand.self, EvaluateCommand.self,
-          GateCommand.self,
-          ReportCommand.self, PackCommand.self,
+          CorrectCommand.self, FinetuneCommand.self, QuantizeCommand.self, CompileCommand.self,
+          EvaluateCommand.self, GateCommand.self, ReportCommand.self, PackCommand.self,
         ]),
     ],
     defaultSubcommand: BuildCommand.self)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Foundation
 import Testing
 
 @testable import Pipeline
@@ -15,10 +16,11 @@ struct GenerationTests {
       }
       let listing = SampleListing(entries: entries, dependencies: ["photos"])
       try edges.add(
-        model, Layout(out: recipe.out, model: model.name),
+        model, Layout(out: recipe.out, model: model),
         ModelSamples(
           shards: Shards.assign(entries.map(\.line), previous: [:]), calibration: listing,
-          assess: listing.prefix(32), repair: listing, evaluation: listing, coverage: nil),
+          assess: listing.prefix(32), repair: listing,
+          tuning: model.finetune == nil ? nil : listing, evaluation: listing, coverage: nil),
         runtime: ["lib.so"], compiler: [])
     }
     for bundle in recipe.bundles {
@@ -58,5 +60,79 @@ struct GenerationTests {
     let edge = try #require(text.split(separator: "\n").first { $0.contains(": pack ") })
     #expect(edge.contains("build/net/gate.stamp"))
     #expect(text.hasSuffix("build/release.tar.zst\n"))
+  }
+
+  /// The build statements by first output: rule, inputs and variables as they stand.
+  static func statements(_ yaml: String) throws -> [String: String] {
+    let parts = try manifest(yaml).components(separatedBy: "\nbuild ").dropFirst()
+    return Dictionary(
+      uniqueKeysWithValues: parts.map { part in
+        (String(part.prefix { $0 != " " && $0 != ":" }), part)
+      })
+  }
+
+  @Test("fine-tuning is off by default, and off it changes no statement")
+  func tuningOff() throws {
+    let plain = try Self.manifest(RecipeTests.smallest)
+    #expect(!plain.contains("finetune/"))
+    #expect(
+      try Self.manifest(RecipeTests.smallest + "\n    finetune: {enabled: false, epochs: 5}")
+        == plain)
+  }
+
+  @Test("fine-tuning stands between calibration.cfg and quantize, and PTQ is judged beside it")
+  func tuning() throws {
+    let edges = try Self.statements(RecipeTests.smallest + "\n    finetune: {enabled: true}")
+    let tune = try #require(edges["build/net/finetune/tuned.onnx"])
+    for input in [
+      "photos/0.png", "build/net/corrected.onnx", "build/net/calibration.cfg",
+      "build/net/scales.json", "build/net/folded.onnx", ".quench/settings/net/finetune.json",
+      ".quench/settings/net/finetune.samples",
+    ] {
+      #expect(tune.prefix { $0 != "\n" }.contains(input), "\(input)")
+    }
+    #expect(tune.contains("checkpoints = .quench/finetune/net\n"))
+    let quantize = try #require(edges["build/net/model.qdq.onnx"])
+    #expect(
+      quantize.contains(
+        ": quantize build/net/finetune/tuned.onnx build/net/finetune/calibration.cfg "
+          + "build/net/finetune/scales.json\n"))
+    let ptq = try #require(edges["build/net/finetune/ptq.qdq.onnx"])
+    #expect(
+      ptq.contains(
+        ": quantize build/net/corrected.onnx build/net/calibration.cfg build/net/scales.json\n"))
+    let evaluation = try #require(edges["build/net/evaluation.json"])
+    #expect(evaluation.contains("beside = --ptq build/net/finetune/ptq.evaluation.json\n"))
+    #expect(edges["build/net/report.html"]?.contains("build/net/finetune/scales.json") == true)
+    #expect(edges["build/net/net.om"]?.contains("build/net/finetune/calibration.cfg") == true)
+  }
+
+  @Test("the number of epochs stands in the settings alone, so that its edge keeps its command")
+  func epochs() throws {
+    let three = try Self.manifest(RecipeTests.smallest + "\n    finetune: {enabled: true}")
+    let five = try Self.manifest(
+      RecipeTests.smallest + "\n    finetune: {enabled: true, epochs: 5}")
+    #expect(three == five)
+    let recipe = try Recipe.decode(
+      RecipeTests.smallest
+        + "\n    finetune: {enabled: true, epochs: 5, learningRate: 1e-5, augment: {flip: true}}",
+      path: "quench.yaml")
+    #expect(
+      recipe.models[0].finetune?.settings
+        == .object(["epochs": .integer(5), "learningRate": .number(1e-5), "flip": .bool(true)]))
+  }
+
+  @Test("a command of the user's own trains instead, with its files tracked")
+  func external() throws {
+    let edges = try Self.statements(
+      RecipeTests.smallest
+        + "\n    finetune: {enabled: true, external: {command: python3 'my train.py' $HOME, "
+        + "inputs: [my train.py]}}")
+    let train = try #require(edges["build/net/finetune/external.onnx"])
+    #expect(train.contains("my$ train.py"))
+    #expect(train.contains("training = 'python3 '\\''my train.py'\\'' $$HOME'\n"))
+    let adopt = try #require(edges["build/net/finetune/tuned.onnx"])
+    #expect(adopt.contains(": adopt build/net/finetune/external.onnx |"))
+    #expect(!adopt.contains("photos/0.png"))
   }
 }

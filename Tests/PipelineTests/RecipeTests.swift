@@ -73,7 +73,11 @@ struct RecipeTests {
       ("    calibrate: {percentile: 10}", 7, "in percent", ""),
       ("    inputs: {x: [2, 3]}", 7, "batch size of \"x\" must be 1", ""),
       ("    evaluate: {maxDrop: lots}", 7, "must be a number", ""),
-      ("    finetune: {enabled: true}", 7, "fine-tuning is not part", ""),
+      ("    finetune: {enabled: true, epoch: 3}", 7, "unknown key \"epoch\"", "mean \"epochs\""),
+      ("    finetune: {learningRate: fast}", 7, "must be a number", ""),
+      ("    finetune: {enabled: true, loss: mse}", 7, "\"mse\" is no value", ""),
+      ("    finetune: {external: {inputs: [a]}}", 7, "command\" is missing", ""),
+      ("    finetune: {external: {command: a}, epochs: 3}", 7, "our own training", ""),
       ("  bad name: {}", 7, "becomes a folder", ""),
       ("    precision: [", 8, "malformed YAML", ""),
     ])

@@ -76,7 +76,7 @@ struct WatchCommand: ParsableCommand {
   private var configs: Set<String> {
     // A recipe that cannot be read right now has none to edit.
     guard let recipe = try? Recipe.read(Layout.recipe) else { return [] }
-    return Set(recipe.models.map { Layout(out: recipe.out, model: $0.name).config })
+    return Set(recipe.models.map { Layout(out: recipe.out, model: $0).config })
   }
 
   /// What the build reads, and the files that people edit though the build writes them.

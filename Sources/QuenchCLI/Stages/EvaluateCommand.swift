@@ -16,6 +16,8 @@ struct EvaluateCommand: ParsableCommand {
   @Option(help: "The QDQ model that stands in for an OM file which only a device can run.")
   var qdq: String?
   @Option(help: "calibration.cfg, for the counts of layers.") var config: String?
+  @Option(help: "The evaluation of the network without training, to show beside this one.")
+  var ptq: String?
   @OptionGroup var data: SampleOptions
   @Flag(help: "The samples are the calibration samples; the figures say so.")
   var calibrationSamples = false
@@ -29,6 +31,7 @@ struct EvaluateCommand: ParsableCommand {
       samples: try data.list(), preprocessing: try data.steps(), metric: metric,
       policy: data.onCorrupt, threads: data.threads, progress: StageProgress.report)
     report.onCalibrationSamples = calibrationSamples
+    if let ptq { try report.show(beside: ArtifactJSON.read(EvaluationReport.self, from: ptq)) }
     try ArtifactJSON.write(report, to: output)
   }
 }

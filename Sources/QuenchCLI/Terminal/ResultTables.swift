@@ -17,7 +17,7 @@ enum ResultTables {
     guard !finished.isEmpty else { return }
     let recipe = try Recipe.read(Layout.recipe)
     for model in recipe.models {
-      let files = Layout(out: recipe.out, model: model.name)
+      let files = Layout(out: recipe.out, model: model)
       guard finished.contains(files.evaluation) || finished.contains(files.gate),
         access(files.evaluation, F_OK) == 0
       else { continue }

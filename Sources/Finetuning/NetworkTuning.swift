@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finetuning: from a PTQ network and samples to a tuned network, or to PTQ again.
+
+internal import Artifacts
+public import Calibration
+public import Datasets
+public import Diagnostics
+internal import Glibc
+public import ONNXModel
+public import Quantization
+
+/// The files that a network is quantized from.
+public struct QuantizableNetwork: Sendable {
+  /// The folded float model, with corrected biases or trained weights.
+  public var model: Model
+  /// Which layer runs how.
+  public var config: CalibrationConfig
+  /// The scales.
+  public var scales: ScaleTable
+
+  /// Makes a network from its parts.
+  public init(model: Model, config: CalibrationConfig, scales: ScaleTable) {
+    self.model = model
+    self.config = config
+    self.scales = scales
+  }
+}
+
+/// What tuning came to.
+public struct TuningResult: Sendable {
+  /// The tuned network; nil when PTQ is kept.
+  public var tuned: QuantizableNetwork?
+  /// What happened.
+  public var report: TrainingReport
+  /// Samples that were left out as corrupt.
+  public var skipped: [(sample: Sample, error: QuenchError)]
+}
+
+/// What a tuning tells while it runs.
+public enum TuningEvent: Sendable {
+  /// Layers that cannot train, and the operator that stands in the way of each.
+  case frozen([TrainingPlan.FrozenLayer])
+  /// The float network has seen so many of the samples.
+  case teacher(done: Int, total: Int)
+  /// A step ended.
+  case step(TrainingProgress)
+}
+
+/// Tunes a quantized network on samples.
+public struct NetworkTuning {
+  /// What to tune; it is also where tuning begins.
+  public var ptq: QuantizableNetwork
+  /// The float network to follow.
+  public var teacher: Model
+  /// The samples.
+  public var samples: [Sample]
+  /// Turns pictures into the network's input.
+  public var preprocessing: Preprocessing
+  /// What to do with samples that cannot be decoded.
+  public var policy: CorruptSamplePolicy
+  /// What the project wants.
+  public var options: TrainingOptions
+  /// Where `options` came from, for messages.
+  public var optionsPath: String
+  /// Threads; no result depends on them.
+  public var threads: Int
+  /// Where checkpoints lie; nil for none.
+  public var checkpoints: CheckpointStore?
+
+  /// The version of the arithmetic: a checkpoint of another one is not continued from.
+  private static let arithmetic = "quench training 1"
+
+  /// Makes a tuning from its parts.
+  public init(
+    ptq: QuantizableNetwork, teacher: Model, samples: [Sample], preprocessing: Preprocessing,
+    policy: CorruptSamplePolicy = .fail, options: TrainingOptions, optionsPath: String,
+    threads: Int = 1, checkpoints: CheckpointStore? = nil
+  ) {
+    self.ptq = ptq
+    self.teacher = teacher
+    self.samples = samples
+    self.preprocessing = preprocessing
+    self.policy = policy
+    self.options = options
+    self.optionsPath = optionsPath
+    self.threads = threads
+    self.checkpoints = checkpoints
+  }
+
+  /// Trains.
+  ///
+  /// - Throws: `.data` when an operator has no rule, named with its place, and for unusable data;
+  ///   `.work` when memory does not suffice, training diverges, or a checkpoint cannot be written.
+  public func run(
+    events: (TuningEvent) -> Void = { _ in }
+  ) throws(QuenchError) -> TuningResult {
+    let plan = try TrainableGraph.check(ptq.model)
+    try NetworkTuning.requireTrainable(plan)
+    if !plan.frozen.isEmpty { events(.frozen(plan.frozen)) }
+    let settings = try options.settings(
+      isLabelled: samples.allSatisfy { $0.label != nil }, path: optionsPath)
+
+    var graphOptions = TrainableGraphOptions()
+    graphOptions.threads = threads
+    let graph = try TrainableGraph(
+      ptq.model, config: ptq.config, scales: ptq.scales, options: graphOptions)
+    let cache = NetworkTuning.cacheBytes(samples: samples.count, numbers: graph.inputCount)
+    try checkMemory(graph, settings, cache: cache)
+
+    let steps = preprocessing
+    let data = try TrainingData(
+      samples, heldBackShare: settings.heldBackShare, isInterleaved: steps.layout == .interleaved,
+      policy: policy, cacheBytes: cache
+    ) { sample throws(QuenchError) in try SampleLoader.load(sample, steps) }
+    try data.checkLabels(classes: graph.classes, needed: settings.loss.needsLabels)
+    let follows = try makeTeacher(data, settings, graphOptions, events)
+    let run = try TrainingRun(
+      graph, settings: settings, data: data, teacher: follows, checkpoints: checkpoints,
+      identity: try identity())
+    let outcome = try run.run { progress throws(QuenchError) in events(.step(progress)) }
+
+    var report = outcome.report
+    report.frozenLayers = plan.frozen.map(\.layer)
+    var result = TuningResult(tuned: nil, report: report, skipped: data.skipped)
+    if outcome.keepsTuned {
+      let trained = try graph.exported()
+      guard var scales = trained.scales, let config = trained.config else {
+        throw QuenchError(.bug, "the training graph gave back no scales")
+      }
+      scales.model = try ContentDigest.of(trained.model.encode()).hex
+      result.tuned = QuantizableNetwork(model: trained.model, config: config, scales: scales)
+    }
+    return result
+  }
+
+  private func makeTeacher(
+    _ data: TrainingData, _ settings: TrainingSettings, _ options: TrainableGraphOptions,
+    _ events: (TuningEvent) -> Void
+  ) throws(QuenchError) -> Teacher {
+    let float = try TrainableGraph(teacher, config: nil, scales: nil, options: options)
+    return try Teacher.make(
+      float, data: data, augmentation: settings.augmentation, batch: settings.batch
+    ) { done, total in events(.teacher(done: done, total: total)) }
+  }
+}
+
+// MARK: - Checks
+
+extension NetworkTuning {
+  private static func requireTrainable(_ plan: TrainingPlan) throws(QuenchError) {
+    if let first = plan.unknown.first {
+      let more = plan.unknown.count > 1 ? " (and \(plan.unknown.count - 1) more like it)" : ""
+      throw QuenchError(
+        .data, "the operator \(first.opType) cannot be trained through: \(first.reason)\(more)",
+        at: .node(first.node), try: "finetune: {enabled: false}, or finetune: {external: …}")
+    }
+    guard plan.isTrainable else {
+      let obstacle = plan.withoutGradient.first
+      throw QuenchError(
+        .data,
+        "no layer can be trained"
+          + (obstacle.map { ": the operator \($0.opType) passes no gradient on" } ?? ""),
+        at: obstacle.map { .node($0.node) }, try: "finetune: {enabled: false}")
+    }
+  }
+
+  /// Half a gibibyte, or less where the samples take less.
+  private static func cacheBytes(samples: Int, numbers: Int) -> Int {
+    let (all, overflow) = (4 * samples).multipliedReportingOverflow(by: numbers)
+    return overflow ? 512 << 20 : min(all, 512 << 20)
+  }
+
+  private func checkMemory(
+    _ graph: TrainableGraph, _ settings: TrainingSettings, cache: Int
+  ) throws(QuenchError) {
+    let limit = options.memoryLimit.map { Int($0 * 0x1p30) } ?? TrainingMemory.available()
+    guard let limit else { return }
+    let logits = 4 * samples.count * graph.classes
+    let memory = TrainingMemory(
+      parameters: graph.parameters, settings: settings, data: cache + logits
+    ) { graph.estimatedBytes(count: $0) }
+    try memory.check(batch: settings.batch, limit: limit)
+  }
+
+  /// Digests of everything that decides the run and is not in its settings.
+  private func identity() throws(QuenchError) -> [UInt8] {
+    let sha = try SHA256()
+    sha.update(Array(NetworkTuning.arithmetic.utf8))
+    for bytes in [
+      try ptq.model.encode(), try teacher.encode(), ptq.config.encode(),
+      try ArtifactJSON.encode(ptq.scales), Array("\(preprocessing)".utf8),
+    ] {
+      sha.update(try ContentDigest.of(bytes).bytes)
+    }
+    var seen: Set<String> = []
+    for sample in samples where seen.insert(sample.path).inserted {
+      sha.update(try ContentDigest.ofFile(sample.path).bytes)
+    }
+    return sha.finish().bytes
+  }
+}

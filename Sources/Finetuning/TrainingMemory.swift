@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finetuning: whether a run fits the memory, told before it starts.
+
+internal import Diagnostics
+internal import Glibc
+
+/// The memory that a run takes, about and on the high side.
+struct TrainingMemory {
+  /// The network with its activations, gradients and scratch, by batch.
+  let network: (Int) -> Int
+  /// Bytes for each trainable number beside the network's own: the optimizer's memory, the best
+  /// epoch and a checkpoint on its way to disk.
+  let state: Int
+  /// Decoded pictures and teacher's outputs.
+  let data: Int
+
+  /// Bytes of the process that are there without training.
+  static let base = 40 << 20
+
+  init(
+    parameters: [Parameter], settings: TrainingSettings, data: Int,
+    network: @escaping (Int) -> Int
+  ) {
+    self.network = network
+    self.data = data
+    state = parameters.reduce(0) { sum, parameter in
+      let group = ParameterGroup.of(parameter.kind)
+      let slots = (group == .weights ? settings.weights : settings.scales).rule.slots
+      // Values and slots once more in a checkpoint, which also holds the best epoch.
+      return sum + 4 * parameter.count * (slots + 1 + (1 + slots + 1))
+    }
+  }
+
+  func bytes(batch: Int) -> Int { network(batch) + state + data + TrainingMemory.base }
+
+  /// Refuses a run that does not fit.
+  ///
+  /// - Throws: `.work` naming the largest batch that would fit, if any does.
+  func check(batch: Int, limit: Int) throws(QuenchError) {
+    let wanted = bytes(batch: batch)
+    guard wanted > limit else { return }
+    // The largest that fits, by halving: bytes grow with the batch.
+    var (fits, tooMany) = (0, batch)
+    while tooMany - fits > 1 {
+      let middle = (fits + tooMany) / 2
+      if bytes(batch: middle) <= limit { fits = middle } else { tooMany = middle }
+    }
+    let remedy =
+      fits > 0
+      ? "finetune: {batch: \(fits)}, or a larger memoryLimit"
+      : "a larger memoryLimit: even a batch of 1 takes \(TrainingMemory.mebibytes(bytes(batch: 1)))"
+    throw QuenchError(
+      .work,
+      "training with batches of \(batch) takes about \(TrainingMemory.mebibytes(wanted)), more than "
+        + "the \(TrainingMemory.mebibytes(limit)) there are", try: remedy)
+  }
+
+  /// The memory that the system could give now; nil when it does not say.
+  static func available() -> Int? {
+    guard let file = fopen("/proc/meminfo", "r") else { return nil }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 256)
+    while fgets(&line, Int32(line.count), file) != nil {
+      let text = String(
+        decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+      guard text.hasPrefix("MemAvailable:") else { continue }
+      return text.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 << 10 }
+    }
+    return nil
+  }
+
+  private static func mebibytes(_ bytes: Int) -> String { "\((bytes + (1 << 20) - 1) >> 20) MiB" }
+}

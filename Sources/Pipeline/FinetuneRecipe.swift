@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pipeline: the keys under `finetune:`. Off unless `enabled: true`.
+
+internal import Diagnostics
+
+/// Training against the quantized network. The defaults of what is not set belong to its recipe:
+/// `auto` (8 bits, a converged network) or `article` (the reference article's numbers).
+public struct FinetuneRecipe: Sendable {
+  /// What the project sets, as the JSON that the stage reads.
+  public var settings: SettingsValue
+  /// The samples to train on; nil: the calibration samples.
+  public var data: SampleSource?
+  /// The user's own training, in place of ours.
+  public var external: ExternalTraining?
+}
+
+/// A command that trains, in place of our own training.
+public struct ExternalTraining: Sendable, Equatable {
+  /// For the shell; it finds its files in `QUENCH_MODEL`, `QUENCH_TEACHER`, `QUENCH_CONFIG`,
+  /// `QUENCH_SCALES`, `QUENCH_SAMPLES`, `QUENCH_PREPROCESS` and writes an ONNX model to
+  /// `QUENCH_OUTPUT`.
+  public var command: String
+  /// Files that the command reads beside those: a change of one trains anew.
+  public var inputs: [String]
+}
+
+extension FinetuneRecipe {
+  /// The stage's name of each key that is passed on, and how it is checked.
+  private static let numbers: [String: ClosedRange<Double>] = [
+    "learningRate": 0...10, "scaleLearningRate": 0...10, "unfreezeScalesAt": 0...1,
+    "weightDecay": 0...1, "clipNorm": 0...1_000_000, "temperature": 0.01...100,
+    "labelShare": 0...1, "heldBack": 0...0.9, "memoryLimit": 0.001...1_000_000,
+  ]
+  private static let integers: [String: ClosedRange<Int>] = [
+    "epochs": 1...100_000, "batch": 1...65_536, "warmUpSteps": 0...100_000_000,
+    "seed": 0...Int.max, "patience": 0...100_000,
+  ]
+  private static let words: [String: [String]] = [
+    "recipe": ["auto", "article"], "optimizer": ["sgd", "adamW"],
+    "loss": ["crossEntropy", "distillation", "both"],
+    "schedule": ["constant", "step", "cosine", "constantThenCosine"],
+  ]
+
+  /// The recipe; nil when fine-tuning is off. Keys are checked all the same.
+  static func decode(_ value: YAMLValue?) throws(QuenchError) -> FinetuneRecipe? {
+    guard let value else { return nil }
+    let plain = [String](numbers.keys) + integers.keys + words.keys
+    let keys = try value.members(keys: plain + ["enabled", "data", "augment", "external"])
+    var settings: [String: SettingsValue] = [:]
+    for (name, range) in numbers {
+      if let number = keys[name] { settings[name] = .number(try number.number(range)) }
+    }
+    for (name, range) in integers {
+      if let number = keys[name] { settings[name] = .integer(try number.integer(range)) }
+    }
+    for (name, choices) in words {
+      if let word = keys[name] { settings[name] = .string(try word.word(choices)) }
+    }
+    if let augment = keys["augment"] {
+      let parts = try augment.members(keys: ["flip", "padding"])
+      if let flip = parts["flip"] { settings["flip"] = .bool(try flip.bool()) }
+      if let padding = parts["padding"] {
+        settings["padding"] = .integer(try padding.integer(0...4096))
+      }
+    }
+    let data = try keys["data"].map { data throws(QuenchError) in try SampleSource(data) }
+    let external = try keys["external"].map(ExternalTraining.init)
+    if external != nil, let odd = (plain + ["augment"]).sorted().first(where: { keys[$0] != nil }) {
+      throw (keys[odd] ?? value).error(
+        "\"\(odd)\" is for our own training; an external command has settings of its own",
+        try: "remove \"\(odd)\", or \"external\"")
+    }
+    guard try keys["enabled"]?.bool() ?? false else { return nil }
+    return FinetuneRecipe(settings: .object(settings), data: data, external: external)
+  }
+}
+
+extension ExternalTraining {
+  init(_ value: YAMLValue) throws(QuenchError) {
+    let keys = try value.members(keys: ["command", "inputs"])
+    guard let command = keys["command"] else {
+      throw value.error("\"\(value.path).command\" is missing")
+    }
+    self.command = try command.string()
+    guard !self.command.isEmpty, !self.command.contains(where: \.isNewline) else {
+      throw command.error("\"\(command.path)\" must be one line of shell")
+    }
+    inputs =
+      try keys["inputs"]?.elements().map { value throws(QuenchError) in try value.file() } ?? []
+  }
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Pipeline: training between calibration.cfg and quantize, ours or the user's own.
+
+internal import Diagnostics
+
+extension RecipeEdges {
+  /// Adds the edge that trains a network.
+  ///
+  /// - Parameter network: what training starts from: the folded model, or that with corrected
+  ///   biases.
+  mutating func addTuning(
+    _ finetune: FinetuneRecipe, _ model: ModelRecipe, _ files: Layout, _ samples: SampleListing,
+    from network: String
+  ) throws(QuenchError) {
+    let read = [network, files.config, files.scales]
+    let written = [
+      ("tuned_scales", files.tunedScales), ("tuned_config", files.tunedConfig),
+      ("report", files.tuningReport), ("plot", files.tuningPlot),
+    ]
+    let sources = [
+      ("network", network), ("config", files.config), ("scales", files.scales),
+    ]
+    let data = [
+      ("teacher", files.folded), ("preprocess", files.preprocess),
+      ("samples", files.tuningSamples),
+    ]
+    let dataFiles =
+      [files.preprocess, files.tuningSamples] + (network == files.folded ? [] : [files.folded])
+    guard let external = finetune.external else {
+      try manifest.build(
+        [files.tuned], implicitOutputs: written.map(\.1), rule: "finetune", inputs: samples.files,
+        implicit: read + dataFiles + [files.tuningSettings],
+        words: sources + data + written + [
+          ("settings", files.tuningSettings), ("on_corrupt", model.onCorrupt.rawValue),
+          ("checkpoints", files.checkpoints),
+        ], variables: [("progress", "1"), ("label", model.name)])
+      return
+    }
+    try manifest.build(
+      [files.trainedOutside], rule: "train", inputs: samples.files + external.inputs,
+      implicit: read + dataFiles,
+      words: sources + data + [("training", external.command)],
+      variables: [("label", model.name)])
+    try manifest.build(
+      [files.tuned], implicitOutputs: written.map(\.1), rule: "adopt",
+      inputs: [files.trainedOutside], implicit: read,
+      words: sources + written, variables: [("label", model.name)])
+  }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+// QuenchCLI: `quench finetune`.
+
+internal import ArgumentParser
+internal import Artifacts
+internal import Calibration
+internal import Datasets
+internal import Diagnostics
+internal import Finetuning
+internal import Glibc
+internal import ONNXModel
+internal import Quantization
+
+struct FinetuneCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "finetune",
+    abstract: "Train against the quantized network; keep PTQ where that gains nothing.")
+
+  @OptionGroup var stage: StageOptions
+  @Option(help: "The folded model, with corrected biases if there are: where training starts.")
+  var model: String
+  @Option(help: "The folded FP32 model, whose outputs are followed.") var teacher: String?
+  @Option(help: "calibration.cfg.") var config: String
+  @Option(help: "The scales.") var scales: String
+  @Option(help: ArgumentHelp("The preprocessing steps.", valueName: "json"))
+  var preprocess: String?
+  @Option(help: ArgumentHelp("The samples, one a line.", valueName: "file")) var samples: String?
+  @Option(help: ArgumentHelp("The keys under finetune:.", valueName: "json")) var settings: String?
+  @Option(help: "What to do with an image that cannot be decoded: fail or skip.")
+  var onCorrupt: CorruptSamplePolicy = .fail
+  @Option(help: "Worker threads; results do not depend on it.")
+  var threads: Int = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+  @Option(help: "A directory for checkpoints, from which a stopped run continues.")
+  var checkpoints: String?
+  @Option(help: "An ONNX model that was trained elsewhere, taken instead of training.")
+  var adopt: String?
+  @Option(name: .shortAndLong, help: "The tuned model.") var output: String
+  @Option(help: "The tuned scales.") var tunedScales: String
+  @Option(help: "calibration.cfg with the tuned scales.") var tunedConfig: String
+  @Option(help: "What training did and decided.") var report: String
+  @Option(help: "The course of training as an SVG picture.") var plot: String
+
+  func validate() throws {
+    guard threads > 0 else { throw ValidationError("--threads must be at least 1") }
+    let needed = [teacher, preprocess, samples]
+    if adopt == nil, needed.contains(where: { $0 == nil }) {
+      throw ValidationError("training needs --teacher, --preprocess and --samples")
+    }
+  }
+
+  func run() throws {
+    try stage.check("finetune")
+    let ptq = QuantizableNetwork(
+      model: try Model.read(model),
+      config: try CalibrationConfig.parse(FileContent.read(config), path: config),
+      scales: try ArtifactJSON.read(ScaleTable.self, from: scales))
+    if let adopt {
+      let (network, report) = try ExternalResult.adopt(try Model.read(adopt), path: adopt, for: ptq)
+      return try write(network, report)
+    }
+    let result = try train(ptq)
+    SkippedSamples.report(result.skipped)
+    if result.tuned == nil { Terminal.warn("PTQ is kept: \(result.report.verdict.reason)") }
+    try write(result.tuned, result.report)
+  }
+
+  private func train(_ ptq: QuantizableNetwork) throws(QuenchError) -> TuningResult {
+    guard let teacher, let preprocess, let samples else {
+      throw QuenchError(.bug, "the options were checked before")
+    }
+    var options = TrainingOptions()
+    if let settings {
+      options = try TrainingOptions.decode(FileContent.read(settings), path: settings)
+    }
+    let tuning = NetworkTuning(
+      ptq: ptq, teacher: try Model.read(teacher), samples: try SampleList.read(samples),
+      preprocessing: try Preprocessing(json: FileContent.read(preprocess), path: preprocess),
+      policy: onCorrupt, options: options, optionsPath: settings ?? "--settings",
+      threads: threads, checkpoints: checkpoints.map { CheckpointStore(directory: $0) })
+    var display = TrainingDisplay()
+    return try tuning.run { display.show($0) }
+  }
+
+  /// Writes the tuned network, or PTQ's files again, byte for byte.
+  private func write(_ tuned: QuantizableNetwork?, _ result: TrainingReport) throws(QuenchError) {
+    if let tuned {
+      try tuned.model.write(to: output)
+      try FileContent.replace(tunedConfig, with: tuned.config.encode())
+      try ArtifactJSON.write(tuned.scales, to: tunedScales)
+    } else {
+      for (from, to) in [(model, output), (config, tunedConfig), (scales, tunedScales)] {
+        try FileContent.replace(to, with: try FileContent.read(from))
+      }
+    }
+    try ArtifactJSON.write(result, to: report)
+    try FileContent.replace(plot, with: Array(TrainingPlot.svg(result).utf8))
+  }
+}
