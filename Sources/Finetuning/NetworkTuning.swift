@@ -28,8 +28,8 @@ public struct QuantizableNetwork: Sendable {
 
 /// What tuning came to.
 public struct TuningResult: Sendable {
-  /// The tuned network; nil when PTQ is kept.
-  public var tuned: QuantizableNetwork?
+  /// The network to hand on; nil when that is PTQ as it came.
+  public var network: QuantizableNetwork?
   /// What happened.
   public var report: TrainingReport
   /// Samples that were left out as corrupt.
@@ -102,8 +102,13 @@ public struct NetworkTuning {
 
     var graphOptions = TrainableGraphOptions()
     graphOptions.threads = threads
+    graphOptions.weightBits = options.weightBits ?? 8
+    let isQuantized = options.fakeQuantization ?? true
     let graph = try TrainableGraph(
-      ptq.model, config: ptq.config, scales: ptq.scales, options: graphOptions)
+      ptq.model, config: isQuantized ? ptq.config : nil, scales: isQuantized ? ptq.scales : nil,
+      options: graphOptions)
+    // With fewer bits PTQ is another network than the one that came.
+    let start = graphOptions.weightBits < 8 && isQuantized ? try network(graph) : nil
     let cache = NetworkTuning.cacheBytes(samples: samples.count, numbers: graph.inputCount)
     try checkMemory(graph, settings, cache: cache)
 
@@ -121,22 +126,27 @@ public struct NetworkTuning {
 
     var report = outcome.report
     report.frozenLayers = plan.frozen.map(\.layer)
-    var result = TuningResult(tuned: nil, report: report, skipped: data.skipped)
-    if outcome.keepsTuned {
-      let trained = try graph.exported()
-      guard var scales = trained.scales, let config = trained.config else {
-        throw QuenchError(.bug, "the training graph gave back no scales")
-      }
-      scales.model = try ContentDigest.of(trained.model.encode()).hex
-      result.tuned = QuantizableNetwork(model: trained.model, config: config, scales: scales)
-    }
-    return result
+    return TuningResult(
+      network: outcome.keepsTuned ? try network(graph) : start, report: report,
+      skipped: data.skipped)
+  }
+
+  /// The network as the graph is now.
+  private func network(_ graph: TrainableGraph) throws(QuenchError) -> QuantizableNetwork {
+    let trained = try graph.exported()
+    // The control without fake quantization has no scales of its own.
+    var scales = trained.scales ?? ptq.scales
+    scales.model = try ContentDigest.of(trained.model.encode()).hex
+    return QuantizableNetwork(
+      model: trained.model, config: trained.config ?? ptq.config, scales: scales)
   }
 
   private func makeTeacher(
     _ data: TrainingData, _ settings: TrainingSettings, _ options: TrainableGraphOptions,
     _ events: (TuningEvent) -> Void
   ) throws(QuenchError) -> Teacher {
+    var options = options
+    options.weightBits = 8
     let float = try TrainableGraph(teacher, config: nil, scales: nil, options: options)
     return try Teacher.make(
       float, data: data, augmentation: settings.augmentation, batch: settings.batch
@@ -185,7 +195,8 @@ extension NetworkTuning {
   /// Digests of everything that decides the run and is not in its settings.
   private func identity() throws(QuenchError) -> [UInt8] {
     let sha = try SHA256()
-    sha.update(Array(NetworkTuning.arithmetic.utf8))
+    let mode = " \(options.weightBits ?? 8) \(options.fakeQuantization ?? true)"
+    sha.update(Array((NetworkTuning.arithmetic + mode).utf8))
     for bytes in [
       try ptq.model.encode(), try teacher.encode(), ptq.config.encode(),
       try ArtifactJSON.encode(ptq.scales), Array("\(preprocessing)".utf8),

@@ -57,6 +57,13 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
   /// The memory that training may take, in GiB; when absent, what the machine has left.
   public var memoryLimit: Double?
 
+  /// For experiments by hand, not in `quench.yaml`: bits of the weights' codes, 2...8. Below 8 the
+  /// network that PTQ is has weights of that many bits too.
+  public var weightBits: Int?
+  /// For experiments by hand, not in `quench.yaml`: false trains the float network, to see what
+  /// training alone gains.
+  public var fakeQuantization: Bool?
+
   /// Options of the recipe `auto`.
   public init() {}
 
@@ -118,6 +125,9 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
     case "both":
       settings.loss = .both(share: labelShare ?? 0.5, temperature: temperature ?? 1)
     case let word: throw unknown("loss", word, path)
+    }
+    if let weightBits, !(2...8).contains(weightBits) {
+      throw QuenchError(.data, "\"weightBits\" must be 2 to 8", at: .file(path))
     }
     if let memoryLimit, !(memoryLimit > 0) {
       throw QuenchError(.data, "\"memoryLimit\" must be above 0 GiB", at: .file(path))

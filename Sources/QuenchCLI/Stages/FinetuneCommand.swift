@@ -60,8 +60,9 @@ struct FinetuneCommand: ParsableCommand {
     }
     let result = try train(ptq)
     SkippedSamples.report(result.skipped)
-    if result.tuned == nil { Terminal.warn("PTQ is kept: \(result.report.verdict.reason)") }
-    try write(result.tuned, result.report)
+    let verdict = result.report.verdict
+    if !verdict.keepsTuned { Terminal.warn("PTQ is kept: \(verdict.reason)") }
+    try write(result.network, result.report)
   }
 
   private func train(_ ptq: QuantizableNetwork) throws(QuenchError) -> TuningResult {

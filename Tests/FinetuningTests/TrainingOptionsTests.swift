@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Diagnostics
+import Testing
+
+@testable import Finetuning
+
+@Suite("Training options")
+struct TrainingOptionsTests {
+  static func settings(_ json: String, isLabelled: Bool = true) throws -> TrainingSettings {
+    try TrainingOptions.decode(Array(json.utf8), path: "finetune.json")
+      .settings(isLabelled: isLabelled, path: "finetune.json")
+  }
+
+  @Test("nothing said is the recipe auto; the article's recipe has the article's numbers")
+  func recipes() throws {
+    #expect(try Self.settings("{}") == .automatic)
+    let article = try Self.settings("{\"recipe\": \"article\"}")
+    #expect(article == .article)
+    #expect(article.epochs == 3 && article.rate.peak == 1e-5 && article.loss == .crossEntropy)
+    #expect(article.weights.rule == .sgd(momentum: 0.9))
+    #expect(article.schedule.releaseShare == 0.8 && article.schedule.factor == 0.1)
+    // All rates fall to a tenth at the release.
+    #expect(article.rates(at: 79, of: 100) == (1e-5, 0))
+    #expect(article.rates(at: 80, of: 100) == (1e-5 * 0.1, 1e-5 * 0.1))
+    #expect(try Self.settings("{\"recipe\": \"article\"}", isLabelled: false).loss.needsTeacher)
+  }
+
+  @Test("what is said departs from the recipe, the rest stays")
+  func departures() throws {
+    let settings = try Self.settings(
+      """
+      {"epochs": 7, "learningRate": 0.01, "loss": "both", "labelShare": 0.25, "optimizer": "adamW",
+       "schedule": "cosine", "unfreezeScalesAt": 1, "padding": 4, "seed": 9}
+      """)
+    var expected = TrainingSettings.automatic
+    expected.epochs = 7
+    expected.rate = LearningRate(peak: 0.01, course: .cosine)
+    expected.loss = .both(share: 0.25, temperature: 1)
+    expected.weights.rule = .adam
+    expected.schedule.releaseShare = 1
+    expected.augmentation.padding = 4
+    expected.seed = 9
+    #expect(settings == expected)
+  }
+
+  @Test("the article's rate of the scales follows its one learning rate")
+  func oneRate() throws {
+    let settings = try Self.settings("{\"recipe\": \"article\", \"learningRate\": 0.001}")
+    #expect(settings.rate.peak == 0.001 && settings.scaleRate.peak == 0.001)
+  }
+
+  @Test(
+    "values that make no sense are refused with the file",
+    arguments: [
+      "{\"epochs\": 0}", "{\"batch\": 0}", "{\"learningRate\": -1}", "{\"heldBack\": 1}",
+      "{\"unfreezeScalesAt\": 2}", "{\"loss\": \"mse\"}", "{\"optimizer\": \"lion\"}",
+      "{\"schedule\": \"wave\"}", "{\"temperature\": 0, \"loss\": \"both\"}",
+      "{\"memoryLimit\": 0}", "{\"weightBits\": 1}", "{\"epochs\": \"three\"}", "[]",
+    ])
+  func refusals(json: String) {
+    let error = #expect(throws: QuenchError.self) { try Self.settings(json) }
+    #expect(error?.kind == .data)
+    #expect(error?.place == .file("finetune.json"))
+  }
+
+  @Test("a run that does not fit the memory is refused with the batch that does")
+  func memory() throws {
+    let parameters = [
+      Parameter(name: "w", kind: .weight, layers: ["a"], values: [Float](repeating: 0, count: 1000))
+    ]
+    let memory = TrainingMemory(parameters: parameters, settings: .automatic, data: 0) {
+      $0 << 20
+    }
+    let room = memory.bytes(batch: 10)
+    try memory.check(batch: 10, limit: room)
+    let error = #expect(throws: QuenchError.self) { try memory.check(batch: 32, limit: room) }
+    #expect(error?.kind == .work)
+    #expect(error?.remedy?.contains("batch: 10}") == true)
+    let none = #expect(throws: QuenchError.self) { try memory.check(batch: 32, limit: 1 << 20) }
+    #expect(none?.remedy?.contains("even a batch of 1") == true)
+    #expect(try #require(TrainingMemory.available()) > 0)
+  }
+}
