@@ -16,6 +16,10 @@ public final class Build {
   var graph: Graph
   var logPath: String
   var lockPath: String
+  /// When reading began: what changed after that may not have been read.
+  let opened: Int64
+  /// What was seen before; serves one run.
+  private var glance: Glance?
   /// A pipe: a byte wakes the runner, which takes it for a signal.
   private let wake: (read: Int32, write: Int32)
 
@@ -23,9 +27,13 @@ public final class Build {
   ///
   /// - Throws: `.noInput` when directory or manifest are missing; `.data` with line and column when
   ///   the manifest is malformed.
-  public init(_ options: BuildOptions) throws(QuenchError) {
+  ///
+  /// - Parameter glance: what was just seen in the same directory with the same options.
+  public init(_ options: BuildOptions, after glance: Glance? = nil) throws(QuenchError) {
     self.options = options
-    files = try FileSystem(options.directory)
+    self.glance = glance
+    if let glance { files = glance.files } else { files = try FileSystem(options.directory) }
+    opened = cs_now()
     graph = try Build.parse(options, files, paths)
     (logPath, lockPath) = Build.statePaths(options, graph)
     var ends: (Int32, Int32) = (-1, -1)
@@ -88,6 +96,14 @@ public final class Build {
   public func run(targets: [String] = [], events: (BuildEvent) -> Void) throws(QuenchError)
     -> BuildSummary
   {
+    let glance: Glance
+    if let taken = self.glance {
+      glance = taken
+      self.glance = nil
+    } else {
+      glance = try Glance(options, targets: targets)
+    }
+    if let summary = glance.nothingToDo { return summary }
     var lock: BuildLock?
     if !options.dryRun {
       lock = try BuildLock(lockPath, files: files) { events(.waitingForLock(pid: $0)) }
@@ -112,6 +128,8 @@ public final class Build {
         events(.warning("make's jobserver cannot be reached (mark the recipe with +)"))
       }
     }
+    // Nothing may have happened between the glance and the lock.
+    if glance.isComplete, glance.logIsSame { session.states.takeOver(glance) }
     try regenerate(session, events)
     if !session.summary.interrupted, session.summary.failed.isEmpty {
       try session.removeDead(events)
@@ -129,6 +147,9 @@ public final class Build {
     try session.cache?.trim()
     if !options.dryRun, log.wantsCompaction { try log.compact() }
     session.summary.bytesRead = session.states.bytesRead
+    if !options.dryRun, log.cutBytes == 0, !log.isForeign {
+      session.certify(targets: targets, log: logPath, opened: opened)
+    }
     withExtendedLifetime(lock) {}
     return session.summary
   }

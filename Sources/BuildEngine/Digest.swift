@@ -70,7 +70,7 @@ extension Staleness {
     sink.begin(.environment, count: names.count)
     for name in names {
       sink.bytes(Array(name.utf8))
-      sink.optional(environment[name])
+      sink.optional(variable(name))
     }
 
     let outputs = graph.outputs(edge)

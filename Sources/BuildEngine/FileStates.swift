@@ -27,6 +27,10 @@ final class FileStates {
   private(set) var clock: Int32 = 1
   /// Edges whose outputs would be made anew: set by dry runs and questions only.
   @exclusivity(unchecked) private var pending: [Bool] = []
+  /// What a glance saw before this build, by node: numbers in its certificate, -1 for others.
+  /// Serves first looks only, and none after a command started.
+  private var early: Glance?
+  @exclusivity(unchecked) private var earlyOf: [Int32] = []
   /// Bytes that were read to digest them, for the figures at the end.
   private(set) var bytesRead = 0
 
@@ -40,6 +44,7 @@ final class FileStates {
   /// Takes a reloaded graph and forgets what was seen.
   func restart(with graph: Graph) {
     self.graph = graph
+    early = nil
     contents.removeAll(keepingCapacity: true)
     identities.removeAll(keepingCapacity: true)
     isSettled.removeAll(keepingCapacity: true)
@@ -47,6 +52,47 @@ final class FileStates {
     knownAt.removeAll(keepingCapacity: true)
     changedAt.removeAll(keepingCapacity: true)
     pending.removeAll(keepingCapacity: true)
+  }
+
+  /// Takes over what was seen a moment ago, so that no file is looked at twice.
+  func takeOver(_ glance: Glance) {
+    guard let certificate = glance.certificate else { return }
+    early = glance
+    earlyOf = [Int32](repeating: -1, count: paths.count)
+    for index in 0..<certificate.count {
+      guard let name = certificate.name(index), let node = paths.find(name) else { continue }
+      earlyOf[Int(node)] = Int32(index)
+    }
+  }
+
+  /// A command may change any file from now on.
+  func forgetEarlyLooks() { early = nil }
+
+  private func look(_ node: Int32) throws(QuenchError) -> Identity? {
+    if let early, let certificate = early.certificate, contents[Int(node)] < 0,
+      Int(node) < earlyOf.count, earlyOf[Int(node)] >= 0
+    {
+      let index = Int(earlyOf[Int(node)])
+      let identity = early.changed[index] ?? certificate.identity(index)
+      return identity.inode == 0 ? nil : identity
+    }
+    return try files.identity(node, in: paths)
+  }
+
+  /// Every file that this build looked at, with what was seen; nil when one of them could change
+  /// without notice, or always counts as changed.
+  func looked() -> [(path: Int32, identity: Identity)]? {
+    var seen: [(path: Int32, identity: Identity)] = []
+    seen.reserveCapacity(contents.count)
+    for index in contents.indices where contents[index] >= 0 {
+      let node = Int32(index)
+      guard contents[index] != TraceLog.always, isSettled[index] else { return nil }
+      let edge = graph.producer(node)
+      // An alias is what its members are; without members, it is a file that must stay absent.
+      if edge >= 0, graph.isPhony(edge), !graph.inputs(edge).isEmpty { continue }
+      seen.append((node, identities[index]))
+    }
+    return seen
   }
 
   func tick() -> Int32 {
@@ -118,7 +164,7 @@ final class FileStates {
       note(node, content, nil, settled: true)
       return content
     }
-    guard let identity = try files.identity(node, in: paths) else {
+    guard let identity = try look(node) else {
       let content = log.content(node, .missing, Digest())
       note(node, content, Identity(), settled: true)
       return content
@@ -212,7 +258,7 @@ final class FileStates {
   private func alias(_ node: Int32, _ edge: Int32) throws(QuenchError) -> Int32? {
     let members = graph.inputs(edge)
     if members.isEmpty {
-      if try files.identity(node, in: paths) != nil { return nil }
+      if try look(node) != nil { return nil }
       return graph.validations(edge).isEmpty ? TraceLog.always : log.content(node, .alias, Digest())
     }
     var bytes: [UInt8] = []

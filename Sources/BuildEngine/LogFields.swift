@@ -81,14 +81,14 @@ extension [UInt8] {
 }
 
 extension Identity {
-  init(_ p: UnsafeRawBufferPointer) {
+  init(_ p: UnsafeRawBufferPointer, at offset: Int) {
     self.init()
-    device = p.loadUnaligned(fromByteOffset: 4, as: UInt64.self)
-    inode = p.loadUnaligned(fromByteOffset: 12, as: UInt64.self)
-    size = p.loadUnaligned(fromByteOffset: 20, as: UInt64.self)
-    modified = p.loadUnaligned(fromByteOffset: 28, as: Int64.self)
-    changed = p.loadUnaligned(fromByteOffset: 36, as: Int64.self)
-    mode = p.loadUnaligned(fromByteOffset: 44, as: UInt32.self)
+    device = p.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+    inode = p.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)
+    size = p.loadUnaligned(fromByteOffset: offset + 16, as: UInt64.self)
+    modified = p.loadUnaligned(fromByteOffset: offset + 24, as: Int64.self)
+    changed = p.loadUnaligned(fromByteOffset: offset + 32, as: Int64.self)
+    mode = p.loadUnaligned(fromByteOffset: offset + 40, as: UInt32.self)
   }
 
   func append(to out: inout [UInt8]) {

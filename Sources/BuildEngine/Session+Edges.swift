@@ -11,6 +11,7 @@ extension Session {
   func prepare(_ edge: Int32, _ reason: Reason, _ events: (BuildEvent) -> Void)
     throws(QuenchError) -> Run
   {
+    states.forgetEarlyLooks()
     let info = try build.info(edge)
     var run = Run(
       edge: edge, info: info, reason: reason, start: 0, anchor: 0, observed: Observed(),

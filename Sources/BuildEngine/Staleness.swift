@@ -23,7 +23,9 @@ final class Staleness {
   let graph: Graph
   let states: FileStates
   let log: TraceLog
-  let environment: [String: String]
+  private let environment: [String: String]
+  /// Environment variables that were looked at.
+  private(set) var variables: Set<String> = []
   let tools: ToolTable
   /// Scratch space for the command of the edge that is looked at.
   @exclusivity(unchecked) var command: [UInt8] = []
@@ -101,6 +103,12 @@ final class Staleness {
     guard log.state(graph.firstOutput(edge)) == .done else { return .stale(reason) }
     let edited = try changedOutputs(record, edge)
     return edited.isEmpty ? .stale(reason) : .conflict(reason, edited: edited)
+  }
+
+  /// The value of an environment variable that an edge depends on.
+  func variable(_ name: String) -> String? {
+    variables.insert(name)
+    return environment[name]
   }
 
   private func path(_ node: Int32) -> String { graph.paths.string(node) }

@@ -37,6 +37,12 @@ final class ToolTable {
 
   func program(_ word: String) -> String? { program(paths.intern(word)).map { paths.string($0) } }
 
+  /// All answers that were given, sorted by word.
+  var answers: [(word: String, file: String?)] {
+    found.map { (paths.string($0.key), $0.value.map { paths.string($0) }) }
+      .sorted { $0.word < $1.word }
+  }
+
   private func lookUp(_ word: String) -> String? {
     guard !word.isEmpty, !isOwn(word), !ShellWords.builtins.contains(word) else { return nil }
     if word.contains("/") { return isProgram(word) ? CanonicalPath.fold(word) : nil }

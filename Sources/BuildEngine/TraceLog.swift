@@ -136,7 +136,7 @@ extension TraceLog {
       guard p.count == 48, let node = node(ofContent: word(0)) else { return false }
       if statContents[Int(node)] >= 0 { deadBytes += 64 }
       statContents[Int(node)] = word(0)
-      stats[Int(node)] = Identity(p)
+      stats[Int(node)] = Identity(p, at: 4)
     case .text:
       guard p.count >= 4, node(ofContent: word(0)) != nil else { return false }
       texts[word(0)] = offset + 4..<offset + p.count
@@ -363,6 +363,9 @@ extension TraceLog {
     guard descriptor >= 0 else {
       throw QuenchError(.work, "cannot open the build log \"\(path)\": \(reason())")
     }
+    // Cutting nothing would still change the file's time.
+    var raw = cs_identity()
+    if cs_identify_open(descriptor, &raw) == 0, raw.size == UInt64(written) { return }
     guard ftruncate(descriptor, off_t(written)) == 0 else {
       throw QuenchError(.work, "cannot repair the build log \"\(path)\": \(reason())")
     }

@@ -16,6 +16,7 @@ public enum Quench {
     signal(SIGPIPE, SIG_IGN)
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {
+      if let code = try FastPath.run(arguments) { exit(code) }
       var command = try RootCommand.parseAsRoot(VerbFirst.arranged(arguments))
       try command.run()
     } catch let error as QuenchError {

@@ -19,6 +19,15 @@ typedef struct {
 
 /// fstatat, following links. Returns 0 or errno.
 int cs_identify(int directory, const char *path, cs_identity *identity);
+/// Looks at `count` files and compares each with the 48 bytes in `expected` that tell what it was:
+/// a `cs_identity` whose last four bytes do not count, with inode 0 where nothing was there.
+///
+/// File i is named by `names` from `offsets[i]` on, NUL-terminated, relative to `directory`; files
+/// of one directory that stand together are looked up in it. `differs[i]` becomes 1 for each file
+/// that is not the same or cannot be looked at. `threads` share the work (at most 8). Returns 0, or
+/// EINVAL when an offset does not lie within `size` bytes of names.
+int cs_sweep(int directory, const char *names, size_t size, const uint32_t *offsets,
+             const void *expected, size_t count, int threads, unsigned char *differs);
 /// fstat. Returns 0 or errno.
 int cs_identify_open(int descriptor, cs_identity *identity);
 

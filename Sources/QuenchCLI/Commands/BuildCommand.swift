@@ -20,7 +20,7 @@ struct BuildCommand: ParsableCommand {
     do throws(QuenchError) {
       summary = try run.build(targets)
     } catch {
-      throw hinted(error)
+      throw BuildCommand.hinted(error, targets)
     }
     throw ExitCode(summary.exitCode)
   }
@@ -28,7 +28,7 @@ struct BuildCommand: ParsableCommand {
 
 extension BuildCommand {
   /// A word that is no target may be a misspelt verb.
-  private func hinted(_ error: QuenchError) -> QuenchError {
+  static func hinted(_ error: QuenchError, _ targets: [String]) -> QuenchError {
     guard error.kind == .usage, targets.count == 1,
       let verb = NearestName.of(targets[0], among: VerbFirst.verbs)
     else { return error }
@@ -47,17 +47,21 @@ final class BuildRun {
   /// The manifest comes from a quench.yaml.
   private let isRecipe: Bool
 
-  init(_ project: ProjectOptions, _ run: RunOptions) throws(QuenchError) {
+  convenience init(_ project: ProjectOptions, _ run: RunOptions) throws(QuenchError) {
     var options = try project.prepare()
     // What would run is known only from an up-to-date manifest; bringing it there is no stage's work.
     if run.dryRun { _ = try ProjectOptions.question(options) }
     run.apply(to: &options)
+    try self.init(options, quiet: run.quiet)
+  }
+
+  init(_ options: BuildOptions, quiet: Bool, after glance: Glance? = nil) throws(QuenchError) {
     self.options = options
-    isQuiet = run.quiet
+    isQuiet = quiet
     isRecipe = options.manifest == Layout.manifest
-    build = try Build(options)
+    build = try Build(options, after: glance)
     display = BuildDisplay(
-      isQuiet: run.quiet, explains: options.explain, isDryRun: options.dryRun,
+      isQuiet: quiet, explains: options.explain, isDryRun: options.dryRun,
       showsCommands: options.verbose)
   }
 

@@ -24,6 +24,10 @@ struct ProjectOptions: ParsableArguments {
   ///
   /// - Throws: `.noInput` when there is nothing to build here.
   func prepare() throws(QuenchError) -> BuildOptions {
+    try ProjectOptions.prepare(directory: directory, manifest: manifest)
+  }
+
+  static func prepare(directory: String?, manifest: String?) throws(QuenchError) -> BuildOptions {
     if let directory, chdir(directory) != 0 {
       throw QuenchError(
         .noInput, "cannot enter \"\(directory)\": \(String(cString: strerror(errno)))",
@@ -31,7 +35,7 @@ struct ProjectOptions: ParsableArguments {
     }
     var options = BuildOptions()
     options.ownExecutable = ProjectOptions.ownPath
-    options.manifest = try chooseManifest()
+    if let manifest { options.manifest = manifest } else { options.manifest = try chooseManifest() }
     return options
   }
 
@@ -61,8 +65,7 @@ struct ProjectOptions: ParsableArguments {
     return build
   }
 
-  private func chooseManifest() throws(QuenchError) -> String {
-    if let manifest { return manifest }
+  private static func chooseManifest() throws(QuenchError) -> String {
     if access(Layout.recipe, F_OK) == 0 {
       let surroundings = Surroundings.ofThisMachine()
       try FileContent.makeDirectory(Layout.state)

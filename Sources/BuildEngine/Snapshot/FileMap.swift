@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: a file as memory.
+
+internal import CSystem
+internal import Glibc
+
+/// A regular file's bytes, mapped read-only.
+///
+/// Only for files that the engine replaces by renaming and never cuts while others may read them.
+final class FileMap {
+  let bytes: UnsafeRawBufferPointer
+  let identity: Identity
+
+  /// Nil when the file is missing, empty, not regular or cannot be mapped.
+  init?(_ path: String, files: FileSystem, limit: Int = 1 << 32) {
+    let file = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
+    var raw = cs_identity()
+    guard cs_identify_open(file, &raw) == 0 else { return nil }
+    identity = Identity(raw)
+    let size = Int(clamping: identity.size)
+    guard identity.isRegular, size > 0, size <= limit,
+      let base = mmap(nil, size, PROT_READ, MAP_PRIVATE | Int32(MAP_POPULATE), file, 0),
+      base != MAP_FAILED
+    else { return nil }
+    bytes = UnsafeRawBufferPointer(start: base, count: size)
+  }
+
+  deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "CSystemEngine.h"
+
+enum { identity_size = 48, compared_size = 44, most_threads = 8 };
+
+typedef struct {
+  int directory;
+  const char *names;
+  size_t size;
+  const uint32_t *offsets;
+  const unsigned char *expected;
+  size_t from, to;
+  unsigned char *differs;
+  bool broken;
+} slice;
+
+/// One directory held open: half of the cost of a look is the walk to it.
+typedef struct {
+  const char *path;
+  size_t length;
+  int descriptor;
+} folder;
+
+static void enter(folder *f, const slice *s, const char *name, size_t length) {
+  if (f->path != NULL && f->length == length && memcmp(f->path, name, length) == 0) return;
+  if (f->descriptor >= 0) close(f->descriptor);
+  f->path = name;
+  f->length = length;
+  f->descriptor = -1;
+  char path[4096];
+  if (length == 0 || length >= sizeof path) return;
+  memcpy(path, name, length);
+  path[length] = 0;
+  f->descriptor = openat(s->directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void *run(void *argument) {
+  slice *s = argument;
+  folder f = {.descriptor = -1};
+  for (size_t i = s->from; i < s->to; i++) {
+    size_t start = s->offsets[i], end = s->offsets[i + 1];
+    if (start >= end || end > s->size || s->names[end - 1] != 0) {
+      s->broken = true;
+      break;
+    }
+    const char *name = s->names + start;
+    const char *slash = memrchr(name, '/', end - start);
+    // "/file" has no directory of its own, "file" neither.
+    enter(&f, s, name, slash == NULL ? 0 : (size_t)(slash - name));
+    cs_identity now;
+    int failure = f.descriptor >= 0 ? cs_identify(f.descriptor, slash + 1, &now)
+                                    : cs_identify(s->directory, name, &now);
+    if (failure == ENOENT || failure == ENOTDIR)
+      now = (cs_identity){0};
+    else if (failure != 0)
+      now = (cs_identity){.inode = UINT64_MAX};
+    if (memcmp(&now, s->expected + i * identity_size, compared_size) != 0) s->differs[i] = 1;
+  }
+  if (f.descriptor >= 0) close(f.descriptor);
+  return NULL;
+}
+
+int cs_sweep(int directory, const char *names, size_t size, const uint32_t *offsets,
+             const void *expected, size_t count, int threads, unsigned char *differs) {
+  if (threads < 1) threads = 1;
+  if (threads > most_threads) threads = most_threads;
+  slice slices[most_threads];
+  pthread_t others[most_threads];
+  bool started[most_threads] = {false};
+  for (int t = 0; t < threads; t++)
+    slices[t] = (slice){directory, names, size, offsets, expected, count * t / threads,
+                        count * (t + 1) / threads, differs, false};
+  for (int t = 1; t < threads; t++)
+    started[t] = pthread_create(&others[t], NULL, run, &slices[t]) == 0;
+  run(&slices[0]);
+  bool broken = slices[0].broken;
+  for (int t = 1; t < threads; t++) {
+    if (started[t])
+      pthread_join(others[t], NULL);
+    else
+      run(&slices[t]);
+    broken = broken || slices[t].broken;
+  }
+  return broken ? EINVAL : 0;
+}
