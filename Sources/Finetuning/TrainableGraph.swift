@@ -46,6 +46,23 @@ public final class TrainableGraph {
   public let classes: Int
   /// Numbers in one sample.
   public let inputCount: Int
+  /// Whether `backward` computes the gradients of scales too; without them it is faster.
+  public var computesScaleGradients: Bool {
+    get { tape.machine.wantsScaleGradients }
+    set { tape.machine.wantsScaleGradients = newValue }
+  }
+  /// What trains and what does not.
+  public let plan: TrainingPlan
+  /// The kernels in use: "avx512", "avx2" or "plain".
+  public var kernels: String { tape.machine.name }
+
+  let tape: Tape
+  let model: Model
+  let config: CalibrationConfig?
+  let scales: ScaleTable?
+  let options: TrainableGraphOptions
+  let activationScales: [String: TapeParameter]
+  let weightScales: [String: TapeParameter]
 
   /// Builds the graph.
   ///
@@ -54,26 +71,69 @@ public final class TrainableGraph {
   ///     left out, so that the result is logits.
   ///   - config: which layers are INT8 and the quantizers of their inputs; nil with `scales`: all
   ///     that have scales.
-  ///   - scales: the scales of weights; nil with `config` nil: no fake quantization at all.
+  ///   - scales: the scales of weights; nil: no fake quantization at all.
   /// - Throws: `.data` when an operator has no rule (named, with its place), or what
   ///   `QuantizedModel.resolve` throws.
-  public init(
+  public convenience init(
     _ model: Model, config: CalibrationConfig?, scales: ScaleTable?,
     options: TrainableGraphOptions = TrainableGraphOptions()
   ) throws(QuenchError) {
-    throw QuenchError(.unavailable, "the tape is not in this version")
+    try self.init(
+      model, config: config, scales: scales, options: options, precision: .single(kernels: nil))
+  }
+
+  package init(
+    _ model: Model, config: CalibrationConfig?, scales: ScaleTable?,
+    options: TrainableGraphOptions, precision: TapePrecision
+  ) throws(QuenchError) {
+    guard (2...8).contains(options.weightBits), (2...8).contains(options.activationBits) else {
+      throw QuenchError(
+        .usage, "weights and activations are quantized to 2...8 bits, not to "
+          + "\(options.weightBits) and \(options.activationBits)")
+    }
+    var used = config
+    if used == nil, let scales { used = try Self.everyLayer(of: model, scales) }
+    var quantized: QuantizedModel?
+    if let used, let scales {
+      quantized = try QuantizedModel.resolve(model, config: used, scales: scales)
+    }
+    let machine = try TapeMachine(precision: precision, threads: max(1, options.threads))
+    let builder = try TapeBuilder(model, quantized: quantized, options: options, machine: machine)
+    guard let tape = try builder.build() else { throw Self.refusal(builder.unknown) }
+    let plan = Self.plan(of: tape, unknown: [])
+    guard plan.isTrainable else {
+      throw QuenchError(.data, "no layer of the model can train: it has no weights that matter")
+    }
+    let trained = Self.markTrained(tape)
+    self.tape = tape
+    self.plan = plan
+    self.model = model
+    self.config = used
+    self.scales = scales
+    self.options = options
+    parameters = trained.map(\.parameter)
+    classes = tape.output.count
+    inputCount = tape.input.count
+    activationScales = builder.activationScales
+    weightScales = builder.layerWeightScales
   }
 
   /// Which layers of a folded model train, and what stands in the way of others.
   ///
-  /// - Throws: what shape inference throws.
+  /// - Throws: what shape inference throws; `.data` when there is not one input and one output.
   public static func check(_ model: Model) throws(QuenchError) -> TrainingPlan {
-    throw QuenchError(.unavailable, "the tape is not in this version")
+    let machine = try TapeMachine(precision: .single(kernels: nil), threads: 1)
+    let builder = try TapeBuilder(
+      model, quantized: nil, options: TrainableGraphOptions(), machine: machine)
+    guard let tape = try builder.build() else {
+      return TrainingPlan(trained: [], frozen: [], withoutGradient: [], unknown: builder.unknown)
+    }
+    return plan(of: tape, unknown: [])
   }
 
   /// Bytes that training with batches of `count` takes: parameters, activations, gradients and
   /// scratch, about; on the high side.
-  public func estimatedBytes(count: Int) -> Int { 0 }
+  public func estimatedBytes(count: Int) -> Int { tape.estimatedBytes(samples: count) }
 
   /// Computes logits, and keeps what `backward` needs.
   ///
@@ -85,32 +145,120 @@ public final class TrainableGraph {
   public func forward(
     _ batch: [Float], count: Int, training: Bool
   ) throws(QuenchError) -> [Float] {
-    []
+    guard count > 0, batch.count == count * inputCount else {
+      throw QuenchError(
+        .data,
+        "\(batch.count) numbers are not \(count) samples of \(inputCount)",
+        at: .tensor(tape.input.name))
+    }
+    let machine = tape.machine
+    tape.reset()
+    // Buffers of another batch size are of no more use.
+    if machine.count != 0, machine.count != count { machine.arena.trim() }
+    machine.count = count
+    for slot in tape.parameters {
+      slot.parameter.applyFloors()
+      machine.write(slot.parameter.values, to: slot.data)
+    }
+    let input = machine.makeBuffer(batch.count)
+    machine.write(batch, to: input)
+    tape.input.data = input
+    tape.forward(training: training)
+    guard let result = tape.output.data else { return [] }
+    return machine.floats(result, count * classes)
   }
 
   /// Adds the gradients of all parameters, given those of the logits of the last `forward`.
   ///
   /// - Parameter gradient: `[count, classes]`.
-  /// - Precondition: the last `forward` was for training.
-  public func backward(_ gradient: [Float]) {}
+  /// - Precondition: the last `forward` was for training, and its batch as large.
+  public func backward(_ gradient: [Float]) {
+    let machine = tape.machine
+    precondition(gradient.count == machine.count * classes, "one number a logit of the batch")
+    let buffer = machine.makeBuffer(gradient.count)
+    machine.write(gradient, to: buffer)
+    tape.output.gradient = buffer
+    for slot in tape.parameters where slot.isTrained {
+      machine.write(slot.parameter.gradient, to: slot.gradient)
+    }
+    tape.backward()
+    for slot in tape.parameters where slot.isTrained {
+      machine.read(slot.gradient, into: &slot.parameter.gradient)
+    }
+  }
 
   /// Sets all gradients to zero.
   public func zeroGradients() {
     for parameter in parameters {
-      for index in 0..<parameter.count { parameter.gradient[index] = 0 }
+      parameter.gradient = [Float](repeating: 0, count: parameter.count)
     }
   }
 
-  /// The first parameter or intermediate result of the last `forward` that holds NaN or an
-  /// infinity, by the name of its tensor; nil when all are finite.
-  public func firstNonFinite() -> String? { nil }
+  /// The first parameter that holds NaN or an infinity in its values or its gradient, by name; nil
+  /// when all are finite.
+  public func firstNonFinite() -> String? {
+    parameters.first { parameter in
+      parameter.values.contains { !$0.isFinite } || parameter.gradient.contains { !$0.isFinite }
+    }?.name
+  }
+}
 
-  /// The model and the scales as they are now.
-  ///
-  /// Fewer than 8 bits of weights: the model holds the rounded weights, which are the same codes
-  /// in INT8.
-  /// - Throws: `.usage` with fewer than 8 bits of activations, which the QDQ model cannot say.
-  public func exported() throws(QuenchError) -> TrainedModel {
-    throw QuenchError(.unavailable, "the tape is not in this version")
+// MARK: - Plan
+
+extension TrainableGraph {
+  private static func refusal(_ obstacles: [TrainingPlan.Obstacle]) -> QuenchError {
+    let first = obstacles.first
+    let more = obstacles.count > 1 ? " (and \(obstacles.count - 1) more)" : ""
+    return QuenchError(
+      .data, "\(first?.reason ?? "the model cannot train")\(more)",
+      at: .node(first?.node ?? model(of: obstacles)),
+      try: "finetune: off, or an export of the model without this operator")
+  }
+
+  private static func model(of obstacles: [TrainingPlan.Obstacle]) -> String { "the model" }
+
+  /// Parameters that a gradient reaches; the others are marked.
+  private static func markTrained(_ tape: Tape) -> [TapeParameter] {
+    var reached: Set<ObjectIdentifier> = []
+    for (index, step) in tape.operators.enumerated() where tape.isActive(index) {
+      for parameter in step.parameters { reached.insert(ObjectIdentifier(parameter)) }
+    }
+    for parameter in tape.parameters {
+      parameter.isTrained = reached.contains(ObjectIdentifier(parameter))
+    }
+    return tape.parameters.filter(\.isTrained)
+  }
+
+  private static func plan(
+    of tape: Tape, unknown: [TrainingPlan.Obstacle]
+  ) -> TrainingPlan {
+    var plan = TrainingPlan(trained: [], frozen: [], withoutGradient: [], unknown: unknown)
+    for (index, step) in tape.operators.enumerated() where !(step is FakeQuantizer) {
+      guard !step.parameters.isEmpty, plan.trained.last != step.node else { continue }
+      if tape.isActive(index) {
+        plan.trained.append(step.node)
+      } else {
+        plan.frozen.append(TrainingPlan.FrozenLayer(layer: step.node, below: tape.output.name))
+      }
+    }
+    return plan
+  }
+
+  /// The configuration in which every layer with scales is INT8.
+  private static func everyLayer(
+    of model: Model, _ scales: ScaleTable
+  ) throws(QuenchError) -> CalibrationConfig {
+    var lines: [CalibrationConfig.Line] = []
+    for layer in try OperatorRules.layers(of: model) {
+      guard let scale = scales.tensors[layer.input], scales.weights[layer.weight] != nil,
+        let type = CalibrationConfig.OperatorType(rawValue: layer.kind.rawValue)
+      else { continue }
+      lines.append(
+        .entry(
+          CalibrationConfig.Entry(
+            name: layer.name, opType: type,
+            value: .scalar(scale: scale.scale, zeroPoint: scale.zeroPoint))))
+    }
+    return CalibrationConfig(lines: lines)
   }
 }

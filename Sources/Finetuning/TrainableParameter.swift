@@ -24,7 +24,7 @@ public final class Parameter {
   /// Number of elements.
   public let count: Int
   /// The layers (node names) that use it, in graph order.
-  public let layers: [String]
+  public internal(set) var layers: [String]
   /// The master values, in ONNX's own layout. Change them between `backward` and the next
   /// `forward`.
   public var values: [Float]

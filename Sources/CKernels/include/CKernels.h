@@ -7,5 +7,6 @@
 #include "CKernelsChecksum.h"
 #include "CKernelsDigest.h"
 #include "CKernelsHistogram.h"
+#include "CKernelsTraining.h"
 
 #endif

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tiles: up to MR rows by one or two vectors of columns, sums kept in registers.
+//
+// Layout: a row of the left matrix is `segments` runs of `length` neighboring elements, at
+// `row + offset[s]`; so the patches of a convolution need no copy. The right matrix is packed in
+// panels of NR columns, [panel][k][columns], the last panel as wide as needed, filled with zeros.
+// Order: one chain of fused multiply-adds over k for each output, whatever the tile's size.
+
+typedef T V __attribute__((vector_size(VB), aligned(sizeof(T))));
+typedef I VI __attribute__((vector_size(VB), aligned(sizeof(T))));
+enum { L = VB / (int)sizeof(T), NR = 2 * L };
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE V load(const T *p) { return *(const V *)p; }
+INLINE void store(T *p, V v) { *(V *)p = v; }
+// x - 0 is x for every x, so this is a plain broadcast.
+INLINE V splat(T x) { return x - (V){0}; }
+INLINE V select_v(VI mask, V a, V b) { return (V)((mask & (VI)a) | (~mask & (VI)b)); }
+
+INLINE V load_part(const T *p, long width) {
+  V v = {0};
+  T t[L];
+  store(t, v);
+  for (long j = 0; j < width; j++) t[j] = p[j];
+  return load(t);
+}
+
+INLINE void store_part(T *p, V v, long width) {
+  T t[L];
+  store(t, v);
+  for (long j = 0; j < width; j++) p[j] = t[j];
+}
+
+// How sums become outputs; limits only with `clamps`.
+typedef struct {
+  const T *bias;
+  T low, high;
+  int clamps, accumulate;
+} finish_t;
+
+static finish_t finish_of(const ck_train_finish *f) {
+  finish_t r = {f->bias, (T)f->low, (T)f->high, !(f->low == -INFINITY && f->high == INFINITY),
+                f->accumulate};
+  return r;
+}
+
+// NaN compares false and so passes the limits, as divergence must be seen.
+INLINE V finished(V sum, V bias, const finish_t *f) {
+  sum = sum + bias;
+  if (f->clamps) {
+    V low = splat(f->low), high = splat(f->high);
+    sum = select_v(sum < low, low, sum);
+    sum = select_v(sum > high, high, sum);
+  }
+  return sum;
+}
+
+typedef struct {
+  long segments, length;
+  const long *offset;
+} runs_t;
+
+INLINE void tile_rows(
+    const T *const *a, const runs_t *runs, const T *b, T *c, long ldc, long width,
+    const finish_t *f, const int rows, const int vectors) {
+  V r[MR][2];
+  for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
+  for (long s = 0; s < runs->segments; s++) {
+    const T *p[MR];
+    for (int i = 0; i < rows; i++) p[i] = a[i] + runs->offset[s];
+    for (long k = 0; k < runs->length; k++) {
+      V b0 = load(b), b1 = vectors == 2 ? load(b + L) : (V){0};
+      b += vectors * L;
+      for (int i = 0; i < rows; i++) {
+        V x = splat(p[i][k]);
+        r[i][0] = __builtin_elementwise_fma(x, b0, r[i][0]);
+        if (vectors == 2) r[i][1] = __builtin_elementwise_fma(x, b1, r[i][1]);
+      }
+    }
+  }
+  for (int v = 0; v < vectors; v++) {
+    long w = width - v * L < L ? width - v * L : L;
+    if (w == L) {
+      V bias = f->bias ? load(f->bias + v * L) : (V){0};
+      for (int i = 0; i < rows; i++) {
+        T *to = c + i * ldc + v * L;
+        store(to, f->accumulate ? load(to) + r[i][v] : finished(r[i][v], bias, f));
+      }
+    } else {
+      V bias = f->bias ? load_part(f->bias + v * L, w) : (V){0};
+      for (int i = 0; i < rows; i++) {
+        T *to = c + i * ldc + v * L;
+        V sum = f->accumulate ? load_part(to, w) + r[i][v] : finished(r[i][v], bias, f);
+        store_part(to, sum, w);
+      }
+    }
+  }
+}
+
+#define EACH_ROWS(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12)
+
+static void tile(
+    const T *const *a, const runs_t *runs, const T *b, T *c, long ldc, long width,
+    const finish_t *f, int rows, int vectors) {
+  switch (rows * 2 + vectors) {
+#define CASE(N)                                                                         \
+  case N * 2 + 1:                                                                       \
+    if (N <= MR) tile_rows(a, runs, b, c, ldc, width, f, N <= MR ? N : 1, 1);           \
+    return;                                                                             \
+  case N * 2 + 2:                                                                       \
+    if (N <= MR) tile_rows(a, runs, b, c, ldc, width, f, N <= MR ? N : 1, 2);           \
+    return;
+    EACH_ROWS(CASE)
+#undef CASE
+  }
+}
+
+// c[rows][columns] = left * packed: panels outside, so that one stays in the cache.
+static void multiply(
+    const T *const *a, long rows, const runs_t *runs, const T *packed, long columns, T *c,
+    long ldc, const finish_t *finish) {
+  long k = runs->segments * runs->length, tiles = (rows + MR - 1) / MR;
+  for (long j = 0; j < columns; j += NR) {
+    long width = columns - j < NR ? columns - j : NR;
+    finish_t f = *finish;
+    if (f.bias) f.bias += j;
+    for (long t = 0; t < tiles; t++) {
+      long from = rows * t / tiles, to = rows * (t + 1) / tiles;
+      tile(a + from, runs, packed + j * k, c + from * ldc + j, ldc, width, &f, (int)(to - from),
+           width > L ? 2 : 1);
+    }
+  }
+}
+
+static ptrdiff_t packed_count(ptrdiff_t rows, ptrdiff_t columns) {
+  return rows * ((columns + L - 1) / L * L);
+}
+
+static void pack(
+    ptrdiff_t rows, ptrdiff_t columns, const void *matrix, ptrdiff_t sr, ptrdiff_t sc,
+    void *packed) {
+  const T *m = matrix;
+  T *to = packed;
+  for (long j = 0; j < columns; j += NR) {
+    long width = columns - j < NR ? columns - j : NR, wide = (width + L - 1) / L * L;
+    for (long r = 0; r < rows; r++, to += wide) {
+      const T *from = m + r * sr + j * sc;
+      for (long i = 0; i < width; i++) to[i] = from[i * sc];
+      for (long i = width; i < wide; i++) to[i] = 0;
+    }
+  }
+}
+
+static void pack_flipped(
+    ptrdiff_t o, ptrdiff_t k, ptrdiff_t i, const void *dense, void *packed) {
+  const T *w = dense;
+  T *to = packed;
+  for (long j = 0; j < i; j += NR) {
+    long width = i - j < NR ? i - j : NR, wide = (width + L - 1) / L * L;
+    for (long p = k - 1; p >= 0; p--)
+      for (long r = 0; r < o; r++, to += wide) {
+        const T *from = w + (r * k + p) * i + j;
+        for (long x = 0; x < width; x++) to[x] = from[x];
+        for (long x = width; x < wide; x++) to[x] = 0;
+      }
+  }
+}
+
+// The gradient's tile: c[rows][width] += sum over pixels of d[pixel][row] * x[pixel][column].
+typedef struct {
+  const T *d, *x;
+  long lines, pixels, d_stride, x_line, x_stride;
+} strip_t;
+
+INLINE void strip_rows(
+    const strip_t *s, T *c, long ldc, long skip, long width, const int rows, const int vectors) {
+  V r[MR][2];
+  for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
+  const T *d = s->d;
+  for (long line = 0; line < s->lines; line++) {
+    const T *x = s->x + line * s->x_line;
+    for (long p = 0; p < s->pixels; p++, x += s->x_stride, d += s->d_stride) {
+      V b0 = load(x), b1 = vectors == 2 ? load(x + L) : (V){0};
+      for (int i = 0; i < rows; i++) {
+        V v = splat(d[i]);
+        r[i][0] = __builtin_elementwise_fma(v, b0, r[i][0]);
+        if (vectors == 2) r[i][1] = __builtin_elementwise_fma(v, b1, r[i][1]);
+      }
+    }
+  }
+  for (int i = 0; i < rows; i++) {
+    T t[NR];
+    store(t, r[i][0]);
+    store(t + L, r[i][1]);
+    for (long j = 0; j < width; j++) c[i * ldc + j] += t[skip + j];
+  }
+}
+
+static void strip(
+    const strip_t *s, T *c, long ldc, long skip, long width, int rows, int vectors) {
+  switch (rows * 2 + vectors) {
+#define CASE(N)                                                                  \
+  case N * 2 + 1:                                                                \
+    if (N <= MR) strip_rows(s, c, ldc, skip, width, N <= MR ? N : 1, 1);         \
+    return;                                                                      \
+  case N * 2 + 2:                                                                \
+    if (N <= MR) strip_rows(s, c, ldc, skip, width, N <= MR ? N : 1, 2);         \
+    return;
+    EACH_ROWS(CASE)
+#undef CASE
+  }
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// Threads that share the work of one kernel call. They sleep between calls: spinning threads make
+// a busy machine slower by far.
+#include "train_pool.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define SLOTS 3
+
+typedef struct {
+  void *memory[SLOTS];
+  size_t bytes[SLOTS];
+} scratch;
+
+struct ck_train_pool {
+  int32_t threads;
+  pthread_t *handles;
+  scratch *scratches;  // one a worker, then the shared one
+  pthread_mutex_t lock;
+  pthread_cond_t start, done;
+  uint64_t generation;
+  int32_t running, ends;
+  ck_train_task run;
+  void *context;
+  ptrdiff_t tasks;
+  atomic_ptrdiff_t next;
+};
+
+typedef struct {
+  ck_train_pool *pool;
+  int32_t worker;
+} worker_start;
+
+static void work(ck_train_pool *pool, int32_t worker) {
+  for (;;) {
+    ptrdiff_t task = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
+    if (task >= pool->tasks) return;
+    pool->run(pool->context, task, worker);
+  }
+}
+
+static void *worker_main(void *argument) {
+  worker_start start = *(worker_start *)argument;
+  free(argument);
+  ck_train_pool *pool = start.pool;
+  uint64_t seen = 0;
+  pthread_mutex_lock(&pool->lock);
+  for (;;) {
+    while (pool->generation == seen && !pool->ends) pthread_cond_wait(&pool->start, &pool->lock);
+    if (pool->ends) break;
+    seen = pool->generation;
+    pthread_mutex_unlock(&pool->lock);
+    work(pool, start.worker);
+    pthread_mutex_lock(&pool->lock);
+    if (--pool->running == 0) pthread_cond_signal(&pool->done);
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return NULL;
+}
+
+ck_train_pool *ck_train_pool_make(int32_t threads) {
+  if (threads < 1) threads = 1;
+  ck_train_pool *pool = calloc(1, sizeof *pool);
+  if (!pool) return NULL;
+  pool->handles = calloc((size_t)threads, sizeof *pool->handles);
+  pool->scratches = calloc((size_t)threads + 1, sizeof *pool->scratches);
+  pthread_mutex_init(&pool->lock, NULL);
+  pthread_cond_init(&pool->start, NULL);
+  pthread_cond_init(&pool->done, NULL);
+  pool->threads = 1;
+  if (!pool->handles || !pool->scratches) {
+    ck_train_pool_free(pool);
+    return NULL;
+  }
+  for (int32_t i = 1; i < threads; i++) {
+    worker_start *start = malloc(sizeof *start);
+    if (!start) break;
+    *start = (worker_start){pool, i};
+    if (pthread_create(&pool->handles[i], NULL, worker_main, start) != 0) {
+      free(start);  // fewer threads do the same work
+      break;
+    }
+    pool->threads++;
+  }
+  return pool;
+}
+
+void ck_train_pool_free(ck_train_pool *pool) {
+  if (!pool) return;
+  pthread_mutex_lock(&pool->lock);
+  pool->ends = 1;
+  pthread_cond_broadcast(&pool->start);
+  pthread_mutex_unlock(&pool->lock);
+  for (int32_t i = 1; i < pool->threads; i++) pthread_join(pool->handles[i], NULL);
+  if (pool->scratches)
+    for (int32_t i = 0; i <= pool->threads; i++)
+      for (int slot = 0; slot < SLOTS; slot++) free(pool->scratches[i].memory[slot]);
+  pthread_cond_destroy(&pool->done);
+  pthread_cond_destroy(&pool->start);
+  pthread_mutex_destroy(&pool->lock);
+  free(pool->scratches);
+  free(pool->handles);
+  free(pool);
+}
+
+void ck_train_run(ck_train_pool *pool, ck_train_task run, void *context, ptrdiff_t tasks) {
+  if (pool->threads == 1 || tasks <= 1) {
+    for (ptrdiff_t task = 0; task < tasks; task++) run(context, task, 0);
+    return;
+  }
+  pthread_mutex_lock(&pool->lock);
+  pool->run = run;
+  pool->context = context;
+  pool->tasks = tasks;
+  atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
+  pool->running = pool->threads - 1;
+  pool->generation++;
+  pthread_cond_broadcast(&pool->start);
+  pthread_mutex_unlock(&pool->lock);
+  work(pool, 0);
+  pthread_mutex_lock(&pool->lock);
+  while (pool->running > 0) pthread_cond_wait(&pool->done, &pool->lock);
+  pthread_mutex_unlock(&pool->lock);
+}
+
+int32_t ck_train_threads(const ck_train_pool *pool) { return pool->threads; }
+
+static void *grown(scratch *s, int32_t slot, size_t bytes) {
+  if (s->bytes[slot] < bytes) {
+    free(s->memory[slot]);
+    size_t rounded = (bytes + bytes / 4 + 4095) & ~(size_t)4095;
+    s->memory[slot] = aligned_alloc(64, rounded);
+    // A few megabytes at most; the big tensors are the caller's. Nothing sensible is left to do.
+    if (!s->memory[slot]) abort();
+    s->bytes[slot] = rounded;
+  }
+  return s->memory[slot];
+}
+
+void *ck_train_scratch(ck_train_pool *pool, int32_t worker, int32_t slot, size_t bytes) {
+  return grown(&pool->scratches[worker], slot, bytes);
+}
+
+void *ck_train_shared(ck_train_pool *pool, int32_t slot, size_t bytes) {
+  return grown(&pool->scratches[pool->threads], slot, bytes);
+}

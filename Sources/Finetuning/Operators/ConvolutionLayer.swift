@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finetuning: Conv, Gemm and MatMul with a constant matrix: products with a weight.
+
+internal import CKernels
+internal import Glibc
+
+/// A convolution with groups, or a matrix product, which is a convolution over one column of
+/// pixels.
+final class ConvolutionLayer: TapeOperator {
+  /// Where the windows lie; nil for a matrix product.
+  struct Window {
+    var kernel: (h: Int, w: Int)
+    var stride: (h: Int, w: Int)
+    var dilation: (h: Int, w: Int)
+    var top: Int
+    var left: Int
+  }
+
+  let node: String
+  let source: LayerInput
+  let output: TapeTensor
+  let weight: LayerWeight
+  let bias: TapeParameter?
+  let group: Int
+  let window: Window?
+  /// The limits of a Relu or Clip that reads the output alone; applied when results are stored.
+  var limits: (low: Double, high: Double) = (-.infinity, .infinity)
+  private let packed: TapeBuffer
+
+  init(
+    node: String, source: LayerInput, output: TapeTensor, weight: LayerWeight,
+    bias: TapeParameter?, group: Int, window: Window?, _ machine: TapeMachine
+  ) {
+    self.node = node
+    self.source = source
+    self.output = output
+    self.weight = weight
+    self.bias = bias
+    self.group = group
+    self.window = window
+    let shape = weight.shape
+    let rows = shape.i * shape.k
+    let perGroup = shape.o / group
+    // Room for any of the packings; lanes are at most 16.
+    let forward = machine.kernels.packed_count(rows, perGroup)
+    let strided = machine.kernels.packed_count(perGroup, rows)
+    let flipped = machine.kernels.packed_count(perGroup * shape.k, shape.i)
+    packed = machine.makeBuffer(group * max(forward, strided, flipped))
+  }
+
+  var inputs: [TapeTensor] { source.quantizer.map { [$0.output, source.tensor] } ?? [source.tensor] }
+  var kept: [TapeTensor] { [source.tensor] }
+  var parameters: [TapeParameter] { weight.parameters + (bias.map { [$0] } ?? []) }
+
+  /// One filter a channel: the direct kernels serve.
+  private var isDepthwise: Bool {
+    group > 1 && weight.shape.i == 1 && weight.shape.o == group && weight.shape.k <= 128
+  }
+
+  /// The geometry of one group over the batch.
+  private func geometry(_ machine: TapeMachine) -> ck_train_conv {
+    var g = ck_train_conv()
+    let shape = weight.shape
+    g.c = isDepthwise ? group : shape.i
+    g.o = isDepthwise ? group : shape.o / group
+    g.x_stride = shape.i * group
+    g.y_stride = shape.o
+    g.sh = 1
+    g.sw = 1
+    g.dh = 1
+    g.dw = 1
+    g.kh = 1
+    g.kw = 1
+    if let window {
+      let from = source.tensor.image
+      let to = output.image
+      (g.n, g.h, g.w) = (machine.count, from.height, from.width)
+      (g.oh, g.ow) = (to.height, to.width)
+      (g.kh, g.kw) = window.kernel
+      (g.sh, g.sw) = window.stride
+      (g.dh, g.dw) = window.dilation
+      g.top = window.top
+      g.left = window.left
+    } else {
+      g.n = 1
+      g.h = source.tensor.elements(machine.count) / shape.i
+      g.oh = g.h
+      g.w = 1
+      g.ow = 1
+    }
+    return g
+  }
+
+  func forward(_ machine: TapeMachine) {
+    weight.make(machine)
+    var g = geometry(machine)
+    var grid = source.grid(machine)
+    let size = machine.elementSize
+    let x = UnsafeRawPointer(source.tensor.pointer)
+    if isDepthwise {
+      transposeFilters(machine, from: weight.dense.pointer, to: packed.pointer)
+      var finish = finish(at: 0, machine)
+      machine.kernels.depthwise_forward(
+        machine.pool, &g, &grid, x, packed.pointer, &finish, output.pointer)
+      return
+    }
+    let rows = weight.shape.i * weight.shape.k
+    let each = machine.kernels.packed_count(rows, g.o)
+    for index in 0..<group {
+      let to = packed.pointer + index * each * size
+      machine.kernels.pack(rows, g.o, weight.dense.pointer + index * g.o * rows * size, 1, rows, to)
+      var finish = finish(at: index * g.o, machine)
+      machine.kernels.conv_forward(
+        machine.pool, &g, &grid, x + index * g.c * size, to, &finish,
+        output.pointer + index * g.o * size)
+    }
+  }
+
+  private func finish(at channel: Int, _ machine: TapeMachine) -> ck_train_finish {
+    ck_train_finish(
+      bias: bias.map { UnsafeRawPointer($0.data.pointer + channel * machine.elementSize) },
+      low: limits.low, high: limits.high, accumulate: 0)
+  }
+
+  /// Filters [c][k] to [k][c].
+  private func transposeFilters(
+    _ machine: TapeMachine, from: UnsafeRawPointer, to: UnsafeMutableRawPointer
+  ) {
+    let k = weight.shape.k
+    var nest = TapeNest(extents: [k, group], a: [1, k], y: [group, 1]).nest
+    machine.kernels.copy(machine.pool, &nest, from, 0, to)
+  }
+
+  func backward(_ machine: TapeMachine) {
+    let dy = UnsafeRawPointer(output.gradientPointer)
+    let kernels = machine.kernels
+    if let bias, bias.isTrained {
+      kernels.sum(
+        machine.pool, 1, output.elements(machine.count) / weight.shape.o, weight.shape.o, 1, dy, 1,
+        bias.gradient.pointer)
+    }
+    if weight.values.isTrained { addWeightGradient(dy, machine) }
+    let target = source.target
+    guard
+      target.needsGradient, source.tensor.needsGradient || machine.wantsScaleGradients
+    else { return }
+    addInputGradient(dy, to: target, machine)
+  }
+
+  private func addWeightGradient(_ dy: UnsafeRawPointer, _ machine: TapeMachine) {
+    var g = geometry(machine)
+    var grid = source.grid(machine)
+    let size = machine.elementSize
+    let x = UnsafeRawPointer(source.tensor.pointer)
+    let rows = weight.shape.i * weight.shape.k
+    let dense = machine.makeBuffer(weight.shape.o * rows)
+    if isDepthwise {
+      let filters = machine.makeBuffer(weight.shape.o * rows)
+      machine.kernels.depthwise_weights(machine.pool, &g, &grid, x, dy, filters.pointer)
+      let k = weight.shape.k
+      var nest = TapeNest(extents: [group, k], a: [1, group], y: [k, 1]).nest
+      machine.kernels.copy(machine.pool, &nest, filters.pointer, 0, dense.pointer)
+    } else {
+      memset(dense.pointer, 0, weight.shape.o * rows * size)
+      for index in 0..<group {
+        machine.kernels.conv_weights(
+          machine.pool, &g, &grid, x + index * g.c * size, dy + index * g.o * size,
+          dense.pointer + index * g.o * rows * size)
+      }
+    }
+    weight.addGradient(dense.pointer, machine)
+  }
+
+  private func addInputGradient(
+    _ dy: UnsafeRawPointer, to target: TapeTensor, _ machine: TapeMachine
+  ) {
+    var g = geometry(machine)
+    let kernels = machine.kernels
+    let size = machine.elementSize
+    let (dx, accumulate) = machine.gradient(of: target)
+    if isDepthwise {
+      // The filters are still packed from the forward run.
+      kernels.depthwise_input(machine.pool, &g, dy, packed.pointer, accumulate, dx)
+      return
+    }
+    let rows = weight.shape.i * weight.shape.k
+    for index in 0..<group {
+      let dense = weight.dense.pointer + index * g.o * rows * size
+      let from = dy + index * g.o * size
+      let to = dx + index * g.c * size
+      guard g.sh == 1, g.sw == 1 else {
+        kernels.pack(g.o, rows, dense, rows, 1, packed.pointer)
+        kernels.conv_input(machine.pool, &g, from, packed.pointer, accumulate, to)
+        continue
+      }
+      // The transpose of a stride-1 convolution is one with the kernel turned round.
+      kernels.pack_flipped(g.o, weight.shape.k, g.c, dense, packed.pointer)
+      var back = g
+      (back.h, back.w, back.c, back.x_stride) = (g.oh, g.ow, g.o, g.y_stride)
+      (back.oh, back.ow, back.o, back.y_stride) = (g.h, g.w, g.c, g.x_stride)
+      back.top = (g.kh - 1) * g.dh - g.top
+      back.left = (g.kw - 1) * g.dw - g.left
+      var off = ck_train_grid(scale: 0, low: 0, high: 0)
+      var finish = ck_train_finish(
+        bias: nil, low: -.infinity, high: .infinity, accumulate: accumulate)
+      kernels.conv_forward(machine.pool, &back, &off, from, packed.pointer, &finish, to)
+    }
+  }
+}

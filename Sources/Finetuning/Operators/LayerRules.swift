@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finetuning: rules for Conv, Gemm, MatMul and pooling.
+
+internal import CKernels
+internal import Diagnostics
+internal import ONNXModel
+internal import Tensors
+
+extension TapeBuilder {
+  static let layerRules: [String: Rule] = [
+    "Conv": { (b, n) throws(QuenchError) in try b.convolution(n) },
+    "Gemm": { (b, n) throws(QuenchError) in try b.gemm(n) },
+    "MatMul": { (b, n) throws(QuenchError) in try b.matMul(n) },
+    "MaxPool": { (b, n) throws(QuenchError) in try b.pooling(n, isMaximum: true) },
+    "AveragePool": { (b, n) throws(QuenchError) in try b.pooling(n, isMaximum: false) },
+    "GlobalAveragePool": { (b, n) throws(QuenchError) in
+      try b.reduction(n, axes: [2, 3], isMean: true)
+    },
+    "GlobalMaxPool": { (b, n) throws(QuenchError) in try b.globalMaximum(n) },
+    "ReduceMean": { (b, n) throws(QuenchError) in
+      try b.reduction(n, axes: nil, isMean: true)
+    },
+    "ReduceSum": { (b, n) throws(QuenchError) in
+      try b.reduction(n, axes: nil, isMean: false)
+    },
+  ]
+
+  /// The windows of a Conv or a pooling operator over rank 4.
+  private func window(
+    _ node: Node, kernel: [Int], input: [Int], output: [Int]
+  ) throws(QuenchError) -> ConvolutionLayer.Window {
+    guard kernel.count == 2, input.count == 4, output.count == 4 else {
+      throw refusal(node, "fine-tuning takes a \(node.opType) over rank 4 only")
+    }
+    let strides = node.ints("strides") ?? [1, 1]
+    let dilations = node.ints("dilations") ?? [1, 1]
+    var begin = [0, 0]
+    switch node.string("auto_pad") ?? "NOTSET" {
+    case "NOTSET": begin = Array((node.ints("pads") ?? [0, 0, 0, 0]).prefix(2))
+    case "VALID": break
+    case let mode:
+      for axis in 0..<2 {
+        let reach =
+          (output[axis + 2] - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1
+        let total = max(0, reach - input[axis + 2])
+        begin[axis] = mode == "SAME_LOWER" ? total - total / 2 : total / 2
+      }
+    }
+    guard strides.count == 2, dilations.count == 2, begin.count == 2 else {
+      throw refusal(node, "the attributes of \"\(node.name)\" do not have two spatial axes")
+    }
+    return ConvolutionLayer.Window(
+      kernel: (kernel[0], kernel[1]), stride: (strides[0], strides[1]),
+      dilation: (dilations[0], dilations[1]), top: begin[0], left: begin[1])
+  }
+
+  private func convolution(_ node: Node) throws(QuenchError) {
+    let weights = try constant(node.inputs[1])
+    let group = node.int("group", default: 1)
+    let shape = weights.shape
+    guard shape.count == 4, shape[2] * shape[3] <= 1024, !shape.contains(0) else {
+      throw refusal(
+        node, "fine-tuning takes Conv with two spatial axes and at most 1024 kernel positions")
+    }
+    let window = try window(
+      node, kernel: Array(shape[2...]), input: self.shape(node.inputs[0]),
+      output: self.shape(node.outputs[0]))
+    let positions = shape[2] * shape[3]
+    try layer(
+      node, input: tensor(node.inputs[0], layout: .channelsLast), outputLayout: .channelsLast,
+      shape: (shape[0], shape[1], positions), strides: (shape[1] * positions, positions, 1),
+      group: group, window: window)
+  }
+
+  private func gemm(_ node: Node) throws(QuenchError) {
+    guard node.int("transA", default: 0) == 0, node.float("alpha", default: 1) == 1,
+      node.float("beta", default: 1) == 1 || node.inputs.count < 3
+    else { throw refusal(node, "fine-tuning takes Gemm with alpha 1, beta 1 and transA 0") }
+    let shape = try constant(node.inputs[1]).shape
+    guard shape.count == 2, !shape.contains(0) else {
+      throw refusal(node, "fine-tuning takes Gemm with a constant matrix")
+    }
+    let isTransposed = node.int("transB", default: 0) != 0
+    let (o, i) = isTransposed ? (shape[0], shape[1]) : (shape[1], shape[0])
+    try layer(
+      node, input: tensor(node.inputs[0], layout: .plain), outputLayout: .plain, shape: (o, i, 1),
+      strides: isTransposed ? (i, 1, 0) : (1, o, 0), group: 1, window: nil)
+  }
+
+  private func layer(
+    _ node: Node, input: TapeTensor, outputLayout: TapeLayout, shape: (o: Int, i: Int, k: Int),
+    strides: (o: Int, i: Int, k: Int), group: Int, window: ConvolutionLayer.Window?
+  ) throws(QuenchError) {
+    let values = try parameter(node.inputs[1], kind: .weight, layer: node.name)
+    var bias: TapeParameter?
+    if node.inputs.count > 2, !node.inputs[2].isEmpty {
+      let made = try parameter(node.inputs[2], kind: .bias, layer: node.name)
+      guard made.parameter.count == shape.o else {
+        throw refusal(node, "the bias of \"\(node.name)\" is not one number an output channel")
+      }
+      bias = made
+    }
+    let (source, scales) = quantization(of: node, input: input, weight: values)
+    let weight = LayerWeight(
+      values, scales: scales, range: .weights(bits: options.weightBits), shape: shape,
+      strides: strides, machine)
+    append(
+      ConvolutionLayer(
+        node: node.name, source: source,
+        output: try declare(node.outputs[0], layout: outputLayout), weight: weight, bias: bias,
+        group: group, window: window, machine))
+  }
+
+  private func matMul(_ node: Node) throws(QuenchError) {
+    if isConstant(node.inputs[1]), !isConstant(node.inputs[0]) {
+      let shape = try constant(node.inputs[1]).shape
+      guard shape.count == 2, !shape.contains(0) else {
+        throw refusal(node, "fine-tuning takes MatMul with a constant matrix of rank 2")
+      }
+      try layer(
+        node, input: tensor(node.inputs[0], layout: .plain), outputLayout: .plain,
+        shape: (shape[1], shape[0], 1), strides: (1, shape[1], 0), group: 1, window: nil)
+      return
+    }
+    let a = try tensor(node.inputs[0], layout: .plain)
+    let b = try tensor(node.inputs[1], layout: .plain)
+    guard a.isBatched, b.isBatched, a.shape.count == b.shape.count, a.shape.count >= 2,
+      a.shape.dropLast(2) == b.shape.dropLast(2)
+    else {
+      throw refusal(node, "fine-tuning takes MatMul of computed matrices of the same leading axes")
+    }
+    let rank = a.shape.count
+    append(
+      MatrixProduct(
+        node: node.name, a: a, b: b, output: try declare(node.outputs[0], layout: .plain),
+        extents: (
+          a.shape.dropLast(2).reduce(1, *), a.shape[rank - 2], b.shape[rank - 1], a.shape[rank - 1]
+        )))
+  }
+
+  private func pooling(_ node: Node, isMaximum: Bool) throws(QuenchError) {
+    guard node.outputs.dropFirst().allSatisfy(\.isEmpty) else {
+      throw refusal(node, "fine-tuning takes MaxPool without indices")
+    }
+    let window = try window(
+      node, kernel: node.ints("kernel_shape") ?? [], input: shape(node.inputs[0]),
+      output: shape(node.outputs[0]))
+    append(
+      Pooling(
+        node: node.name, input: try tensor(node.inputs[0], layout: .channelsLast),
+        output: try declare(node.outputs[0], layout: .channelsLast), isMaximum: isMaximum,
+        window: window, countsPadding: node.int("count_include_pad", default: 0) != 0))
+  }
+
+  private func globalMaximum(_ node: Node) throws(QuenchError) {
+    let input = try tensor(node.inputs[0], layout: .channelsLast)
+    guard input.shape.count == 4 else {
+      throw refusal(node, "fine-tuning takes a \(node.opType) over rank 4 only")
+    }
+    let kernel = (input.shape[2], input.shape[3])
+    append(
+      Pooling(
+        node: node.name, input: input,
+        output: try declare(node.outputs[0], layout: .channelsLast), isMaximum: true,
+        window: ConvolutionLayer.Window(
+          kernel: kernel, stride: (1, 1), dilation: (1, 1), top: 0, left: 0),
+        countsPadding: false))
+  }
+
+  private func reduction(_ node: Node, axes: [Int]?, isMean: Bool) throws(QuenchError) {
+    let shape = try shape(node.inputs[0])
+    let rank = shape.count
+    var given = axes ?? node.ints("axes") ?? []
+    if given.isEmpty { given = try integers(node, at: 1) ?? Array(0..<rank) }
+    // The batch axis has extent 1 in each sample, so summing over it changes nothing.
+    let all = Set(given.map { $0 < 0 ? $0 + rank : $0 }).filter { $0 > 0 && $0 < rank }.sorted()
+    guard let first = all.first, let last = all.last, all.count == last - first + 1 else {
+      throw refusal(node, "fine-tuning takes \(node.opType) over neighboring axes only")
+    }
+    let reduced = shape[first...last].reduce(1, *)
+    let factor = isMean ? 1 / Double(reduced) : 1
+    let isImage = rank == 4 && all == [2, 3]
+    let input = try tensor(node.inputs[0], layout: isImage ? .channelsLast : .plain)
+    let outputRank = try self.shape(node.outputs[0]).count
+    let output = try declare(node.outputs[0], layout: isImage && outputRank == 4 ? .channelsLast : .plain)
+    let extents =
+      isImage
+      ? (1, reduced, shape[1])
+      : (shape[..<first].reduce(1, *), reduced, shape[(last + 1)...].reduce(1, *))
+    append(
+      AxisSum(node: node.name, input: input, output: output, extents: extents, factor: factor))
+  }
+}
