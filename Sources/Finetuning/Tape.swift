@@ -107,7 +107,8 @@ final class Tape {
     var largest = 0
     for (index, step) in operators.enumerated() {
       let tensors = isActive[index] ? step.kept + [step.output] : [step.output]
-      for tensor in tensors where tensor.isBatched && held.insert(ObjectIdentifier(tensor)).inserted {
+      for tensor in tensors where tensor.isBatched && held.insert(ObjectIdentifier(tensor)).inserted
+      {
         elements += tensor.count
         largest = max(largest, tensor.count)
       }

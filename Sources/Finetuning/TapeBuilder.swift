@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finetuning: from a folded ONNX model to a tape.
 
-internal import Calibration
 internal import CKernels
+internal import Calibration
 internal import Diagnostics
 internal import ONNXModel
 internal import Quantization
@@ -270,7 +270,8 @@ extension TapeBuilder {
       quantized.layers[index].layer.weight == weight.parameter.name
     else { return (LayerInput(tensor: input, quantizer: nil), nil) }
     let layer = quantized.layers[index]
-    let (scale, zeroPoint) = InitialScales.activation(layer.activation, bits: options.activationBits)
+    let (scale, zeroPoint) = InitialScales.activation(
+      layer.activation, bits: options.activationBits)
     let range = FakeQuantizeRange.activations(bits: options.activationBits, zeroPoint: zeroPoint)
     let scales = weightScale(layer, weight)
     let known = fakeQuantizers[ObjectIdentifier(input)] ?? []

@@ -50,7 +50,9 @@ final class TapeMachine {
   func write(_ values: [Float], to buffer: TapeBuffer) {
     if elementSize == 4 {
       values.withUnsafeBytes { bytes in
-        if let base = bytes.baseAddress { buffer.pointer.copyMemory(from: base, byteCount: bytes.count) }
+        if let base = bytes.baseAddress {
+          buffer.pointer.copyMemory(from: base, byteCount: bytes.count)
+        }
       }
     } else {
       let to = buffer.pointer.assumingMemoryBound(to: Double.self)

@@ -65,7 +65,8 @@ extension TrainableGraph {
     let axis = weights.count == 1 ? nil : layer.channelAxis
     result.scales?.weights[layer.weight] = WeightScale(axis: axis, scales: weights)
     var zeroPoint = result.scales?.tensors[layer.input]?.zeroPoint ?? 0
-    for entry in result.config?.entries ?? [] where entry.opType == type && entry.name == layer.name {
+    for entry in result.config?.entries ?? [] where entry.opType == type && entry.name == layer.name
+    {
       switch entry.value {
       case .scalar(_, let code): zeroPoint = code
       case .vector:

@@ -88,7 +88,8 @@ public final class TrainableGraph {
   ) throws(QuenchError) {
     guard (2...8).contains(options.weightBits), (2...8).contains(options.activationBits) else {
       throw QuenchError(
-        .usage, "weights and activations are quantized to 2...8 bits, not to "
+        .usage,
+        "weights and activations are quantized to 2...8 bits, not to "
           + "\(options.weightBits) and \(options.activationBits)")
     }
     var used = config

@@ -48,7 +48,9 @@ final class ConvolutionLayer: TapeOperator {
     packed = machine.makeBuffer(group * max(forward, strided, flipped))
   }
 
-  var inputs: [TapeTensor] { source.quantizer.map { [$0.output, source.tensor] } ?? [source.tensor] }
+  var inputs: [TapeTensor] {
+    source.quantizer.map { [$0.output, source.tensor] } ?? [source.tensor]
+  }
   var kept: [TapeTensor] { [source.tensor] }
   var parameters: [TapeParameter] { weight.parameters + (bias.map { [$0] } ?? []) }
 

@@ -182,7 +182,8 @@ extension TapeBuilder {
     let isImage = rank == 4 && all == [2, 3]
     let input = try tensor(node.inputs[0], layout: isImage ? .channelsLast : .plain)
     let outputRank = try self.shape(node.outputs[0]).count
-    let output = try declare(node.outputs[0], layout: isImage && outputRank == 4 ? .channelsLast : .plain)
+    let output = try declare(
+      node.outputs[0], layout: isImage && outputRank == 4 ? .channelsLast : .plain)
     let extents =
       isImage
       ? (1, reduced, shape[1])

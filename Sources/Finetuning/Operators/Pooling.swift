@@ -31,7 +31,9 @@ final class Pooling: TapeOperator {
 
   private func geometry(_ machine: TapeMachine) -> ck_train_window {
     var g = ck_train_window()
-    (g.n, g.h, g.w, g.c) = (machine.count, input.image.height, input.image.width, input.image.channels)
+    (g.n, g.h, g.w, g.c) = (
+      machine.count, input.image.height, input.image.width, input.image.channels
+    )
     (g.oh, g.ow) = (output.image.height, output.image.width)
     (g.kh, g.kw) = window.kernel
     (g.sh, g.sw) = window.stride
