@@ -113,4 +113,39 @@ struct NeighboursTests {
     #expect(try project.quench("verify", "build/release.tar.zst").status == 0)
     #expect(try project.quench("init", "--model", "tiny.onnx", "--images", "images").status == 64)
   }
+
+  /// An OM file that another compiler wrote, from the data beside the repository.
+  static let deviceOM =
+    (ProcessInfo.processInfo.environment["QUENCH_SHARED"] ?? "\(Project.root)/../shared")
+    + "/data/om/hiai_ir_conv_weights.om"
+
+  @Test(
+    "a build with atc (a stand-in) calls it, judges the QDQ model in the OM's place, and ships",
+    .enabled(if: Project.hasRuntime, "ONNX Runtime is not here: bash Tests/setup.sh"),
+    .enabled(
+      if: FileManager.default.fileExists(atPath: deviceOM), "the OM samples are not here"))
+  func standInForATC() throws {
+    let project = try Project()
+    project.space.write(
+      "quench.yaml",
+      Project.recipe.replacing("compiler: host", with: "compiler: auto").replacing(
+        "allowHostModels: true", with: "allowHostModels: false"))
+    let environment = [
+      "QUENCH_ATC": "\(Project.root)/Tests/CompilationTests/Golden/atc",
+      "FAKE_ATC_RECORD": project.space.path("record"), "FAKE_ATC_OM": Self.deviceOM,
+    ]
+    let run = try project.quench("build", environment: environment)
+    #expect(run.status == 0, "\(run.output)\(run.errors)")
+    let record = project.space.text("record") ?? ""
+    #expect(record.contains("--soc_version=Ascend310P3"), "\(record)")
+    #expect(record.contains("model.deploy.onnx"), "\(record)")
+    #expect(run.output.contains("the QDQ model it was made with was simulated"), "\(run.output)")
+    #expect(run.errors.contains("W11001"), "a warning of the tool is not lost: \(run.errors)")
+    #expect(try project.quench("build", environment: environment).ran.isEmpty)
+    // The compiler is gone: the manifest notices, and the host's work may not be shipped.
+    let without = try project.quench("build")
+    #expect(without.status == 2, "\(without.output)\(without.errors)")
+    #expect(without.errors.contains("allowHostModels"), "\(without.errors)")
+    #expect(project.space.read("build/release.tar.zst") != nil)
+  }
 }
