@@ -186,7 +186,8 @@ public final class Build {
     }
   }
 
-  /// The node of a target that a user named; `file^` means the first output made from it.
+  /// The node of a target that a user named; `file^` means the first output made from it, also
+  /// when only an earlier run discovered that it reads the file.
   func node(_ target: String) throws(QuenchError) -> Int32 {
     let name = CanonicalPath.fold(target)
     if let node = paths.find(name), graph.mentions(node) { return node }
@@ -196,10 +197,21 @@ public final class Build {
         for edge in 0..<Int32(graph.edgeCount) where graph.prerequisites(edge).contains(node) {
           return graph.firstOutput(edge)
         }
-        throw QuenchError(.usage, "nothing is made from '\(source)'")
       }
+      if let output = try reader(of: source) { return output }
+      throw QuenchError(.usage, "nothing is made from '\(source)'")
     }
     throw QuenchError(.usage, "unknown target '\(target)'\(graph.hint(name))")
+  }
+
+  /// The first output whose last run discovered a file.
+  private func reader(of source: String) throws(QuenchError) -> Int32? {
+    let session = try look()
+    guard let node = paths.find(source) else { return nil }
+    for edge in 0..<Int32(graph.edgeCount) where !graph.isPhony(edge) {
+      if session.observed(edge).discovered.contains(node) { return graph.firstOutput(edge) }
+    }
+    return nil
   }
 
   func info(_ edge: Int32) throws(QuenchError) -> EdgeInfo {

@@ -132,7 +132,8 @@ struct WordReader {
 /// The record of an edge's last success, as it lies in the log.
 ///
 /// Words: output, manifest (path ids), flags, milliseconds; then the reason of the run (block);
-/// outputs (count, {path, content}); files that changed during the run (count, paths); the fields
+/// outputs (count, {path, content}); files that changed during the run (count, paths; the complement of
+/// a path's number: the command itself is known to write it); the fields
 /// of `Digest.swift` up to the end.
 struct EdgeRecord {
   let offset: Int

@@ -21,8 +21,9 @@ extension Session {
     if let record = log.record(output) {
       let old = DecodedRecord(record, in: log)
       run.unsettledBefore = Set(
-        old.unsettled.compactMap {
-          Int($0) < log.nodeOfPath.count ? log.nodeOfPath[Int($0)] : nil
+        old.unsettled.compactMap { word in
+          let id = Int(word < 0 ? ~word : word)
+          return id < log.nodeOfPath.count ? log.nodeOfPath[id] : nil
         })
       for content in old.fields.discovered {
         if let node = log.node(ofContent: content) { run.discoveredBefore[node] = content }
@@ -192,11 +193,18 @@ extension Session {
   ) throws(QuenchError) -> Bool {
     let edge = run.edge
     var unsettled: [Int32] = []
+    // Inputs that the command itself writes: known by a second change in a row.
+    var written: [Int32] = []
+    let isGenerator = try graph.flag(.generator, of: edge)
     for (index, node) in graph.inputs(edge).enumerated() {
       let now = try states.refresh(node)
       guard now != TraceLog.always, states.changed(node, since: run.start) else { continue }
-      // A command that touches its input every time must not run for ever.
-      if now == run.inputs[index], run.unsettledBefore.contains(node) { continue }
+      // A command that touches its input every time must not run for ever; a generator may also
+      // change it every time, as Meson does with its own state.
+      if run.unsettledBefore.contains(node), isGenerator || now == run.inputs[index] {
+        written.append(node)
+        continue
+      }
       unsettled.append(node)
     }
     var observed = run.observed
@@ -224,16 +232,19 @@ extension Session {
         ? states.changed(node, since: run.start)
         : (states.identity(node)?.changed ?? 0) >= run.anchor
       guard changed else { continue }
-      if run.unsettledBefore.contains(node), run.discoveredBefore[node] == now { continue }
+      if run.unsettledBefore.contains(node), run.discoveredBefore[node] == now {
+        written.append(node)
+        continue
+      }
       unsettled.append(node)
     }
     for node in unsettled { events(.warning(warning(node, run))) }
-    try record(edge, run.reason, observed, outputs, unsettled, milliseconds)
+    try record(edge, run.reason, observed, outputs, (unsettled, written), milliseconds)
     if graph.has(.rspfile, edge) {
       let path = try graph.string(.rspfile, of: edge, quoting: .none)
       if !path.isEmpty, !options.keepsResponseFiles { try files.remove(path) }
     }
-    return unsettled.isEmpty
+    return unsettled.isEmpty && written.isEmpty
   }
 
   private func warning(_ node: Int32, _ run: Run) -> String {
@@ -248,7 +259,8 @@ extension Session {
 
   private func record(
     _ edge: Int32, _ reason: Reason, _ observed: Observed,
-    _ outputs: [(path: Int32, content: Int32)], _ unsettled: [Int32], _ milliseconds: Int64
+    _ outputs: [(path: Int32, content: Int32)], _ changed: (unsettled: [Int32], written: [Int32]),
+    _ milliseconds: Int64
   ) throws(QuenchError) {
     var fields = FieldBytes(log: log)
     try staleness.writeFields(edge, observed, to: &fields)
@@ -256,7 +268,8 @@ extension Session {
     let payload = EdgeRecord.encode(
       output: log.pathID(graph.firstOutput(edge)), manifest: manifest, flags: 0,
       milliseconds: Int32(clamping: milliseconds),
-      reason: reason.description, outputs: outputs, unsettled: unsettled.map { log.pathID($0) },
+      reason: reason.description, outputs: outputs,
+      unsettled: changed.unsettled.map { log.pathID($0) } + changed.written.map { ~log.pathID($0) },
       fields: fields.bytes)
     try log.succeed(graph.firstOutput(edge), payload)
   }
@@ -272,7 +285,7 @@ extension Session {
     for node in graph.outputs(edge) {
       outputs.append((log.pathID(node), try states.current(node)))
     }
-    try record(edge, .neverBuilt, observed, outputs, [], 0)
+    try record(edge, .neverBuilt, observed, outputs, ([], []), 0)
   }
 
   /// Removes what an interrupted command may have left half-written: outputs that changed since

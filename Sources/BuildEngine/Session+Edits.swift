@@ -60,11 +60,13 @@ extension Session {
   /// Removes outputs of earlier builds of this manifest that no edge makes any more, if they are
   /// still as they were written and are no input either.
   ///
-  /// - Parameter edges: only those whose dyndep file was read just now; nil: all others.
-  func removeDead(of edges: Set<Int32>? = nil, _ events: (BuildEvent) -> Void)
-    throws(QuenchError)
-  {
-    guard !options.keepDead, !options.dryRun else { return }
+  /// - Parameters:
+  ///   - edges: only those whose dyndep file was read just now; nil: all others.
+  ///   - evenIfKept: whatever the options say; a dry run only tells.
+  func removeDead(
+    of edges: Set<Int32>? = nil, evenIfKept: Bool = false, _ events: (BuildEvent) -> Void
+  ) throws(QuenchError) {
+    guard evenIfKept || (!options.keepDead && !options.dryRun) else { return }
     let manifest = CanonicalPath.fold(options.manifest)
     for output in log.recordedOutputs() {
       guard let record = log.record(output) else { continue }
@@ -89,12 +91,14 @@ extension Session {
           log.contentKind[Int(entry.content)] == .file
         else { continue }
         let path = paths.string(node)
-        try files.remove(path)
-        try states.refresh(node)
+        if !options.dryRun {
+          try files.remove(path)
+          try states.refresh(node)
+        }
         summary.removed.append(path)
         events(.removedDead(path))
       }
-      if graph.producer(output) < 0 { log.drop(output) }
+      if graph.producer(output) < 0, !options.dryRun { log.drop(output) }
     }
   }
 

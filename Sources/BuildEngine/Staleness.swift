@@ -145,9 +145,13 @@ extension Staleness {
   private func firstUnsettled(_ record: EdgeRecord) -> Int32? {
     var offset = outputsOffset(record)
     offset += 4 + 8 * Int(log.word(at: offset))
-    guard log.word(at: offset) > 0 else { return nil }
-    let id = Int(log.word(at: offset + 4))
-    return id < log.nodeOfPath.count ? log.nodeOfPath[id] : nil
+    for _ in 0..<max(0, log.word(at: offset)) {
+      offset += 4
+      let id = Int(log.word(at: offset))
+      // Negative ones are known to be written by the command itself.
+      if id >= 0, id < log.nodeOfPath.count { return log.nodeOfPath[id] }
+    }
+    return nil
   }
 
   private func equalsFields(of record: EdgeRecord) -> Bool {

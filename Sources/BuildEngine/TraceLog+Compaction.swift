@@ -21,7 +21,9 @@ extension TraceLog {
         output: fresh.pathID(output), manifest: copyPath(old.manifest, to: fresh),
         flags: old.flags, milliseconds: old.milliseconds, reason: old.reason,
         outputs: old.outputs.map { (copyPath($0.path, to: fresh), copy($0.content, to: fresh)) },
-        unsettled: old.unsettled.map { copyPath($0, to: fresh) },
+        unsettled: old.unsettled.map {
+          $0 < 0 ? ~copyPath(~$0, to: fresh) : copyPath($0, to: fresh)
+        },
         fields: old.fields.encode(
           path: { copyPath($0, to: fresh) }, content: { copy($0, to: fresh) }))
       try fresh.succeed(output, payload)

@@ -25,6 +25,7 @@ struct FastPath {
     var options = try ProjectOptions.prepare(
       directory: plain.directory, manifest: plain.manifest)
     if let jobs = plain.jobs { options.jobs = jobs }
+    RunOptions.watchMachine(&options, jobsGiven: plain.jobs != nil, isQuiet: plain.isQuiet)
     if let keepGoing = plain.keepGoing { options.keepGoing = keepGoing }
     options.verbose = plain.isVerbose
     options.keepDead = plain.keepsDead

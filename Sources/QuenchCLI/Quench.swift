@@ -14,6 +14,9 @@ public enum Quench {
   public static func main() {
     // A closed pipe (`quench status | head`) is no crash: writes fail and are dropped.
     signal(SIGPIPE, SIG_IGN)
+    if NinjaMain.isCalled(CommandLine.arguments.first ?? "") {
+      exit(NinjaMain.run(Array(CommandLine.arguments.dropFirst())))
+    }
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {
       if let code = try FastPath.run(arguments) { exit(code) }
@@ -54,8 +57,14 @@ struct RootCommand: ParsableCommand {
         name: "Build",
         subcommands: [
           BuildCommand.self, InitCommand.self, WatchCommand.self, StatusCommand.self,
-          WhyCommand.self, GraphCommand.self, CleanCommand.self, ExportCommand.self,
-          DoctorCommand.self,
+          WhyCommand.self, GraphCommand.self, LogCommand.self, CleanCommand.self,
+          ExportCommand.self, DoctorCommand.self,
+        ]),
+      CommandGroup(
+        name: "Questions about the build",
+        subcommands: [
+          QueryCommand.self, TargetsCommand.self, InputsCommand.self, CommandsCommand.self,
+          CompdbCommand.self, MissingDepsCommand.self,
         ]),
       CommandGroup(
         name: "Artefacts",

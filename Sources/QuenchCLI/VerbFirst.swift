@@ -6,7 +6,9 @@ internal import ArgumentParser
 /// Puts the verb before the options, as ninja and git let users write them after.
 enum VerbFirst {
   /// Options of the verbs around the build that take a value in the next word.
-  private static let valued: Set<String> = ["-C", "-f", "-j", "-k", "-l", "-d", "--jobs"]
+  private static let valued: Set<String> = [
+    "-C", "-f", "-j", "-k", "-l", "-d", "--jobs", "--trace",
+  ]
 
   /// The names of all verbs.
   static var verbs: [String] {

@@ -40,7 +40,7 @@ struct QuestionTests {
     try world.build(["sub/c"])
     #expect(try Build(world.options { $0.dryRun = true }).clean().sorted() == ["b", "sub/c"])
     #expect(world.exists("b"))
-    #expect(try Build(world.options()).clean(targets: ["b"]) == ["b"])
+    #expect(try Build(world.options()).clean(CleanScope(targets: ["b"])) == ["b"])
     #expect(try Build(world.options()).clean() == ["sub/c"])
     #expect(world.text("d") == "mine")
     #expect(try world.build(["sub/c"]).ran == ["b", "sub/c"])

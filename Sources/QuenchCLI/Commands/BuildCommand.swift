@@ -2,6 +2,7 @@
 // QuenchCLI: `quench build`, which is also plain `quench`.
 
 internal import ArgumentParser
+internal import Artifacts
 internal import BuildEngine
 internal import Diagnostics
 internal import Pipeline
@@ -44,6 +45,8 @@ final class BuildRun {
   private let options: BuildOptions
   private let display: BuildDisplay
   private let isQuiet: Bool
+  private let tellsEvents: Bool
+  private let trace: String?
   /// The manifest comes from a quench.yaml.
   private let isRecipe: Bool
 
@@ -52,10 +55,15 @@ final class BuildRun {
     // What would run is known only from an up-to-date manifest; bringing it there is no stage's work.
     if run.dryRun { _ = try ProjectOptions.question(options) }
     run.apply(to: &options)
-    try self.init(options, quiet: run.quiet)
+    try self.init(options, quiet: run.quiet, events: run.events, trace: run.trace)
   }
 
-  init(_ options: BuildOptions, quiet: Bool, after glance: Glance? = nil) throws(QuenchError) {
+  init(
+    _ options: BuildOptions, quiet: Bool, events: Bool = false, trace: String? = nil,
+    after glance: Glance? = nil
+  ) throws(QuenchError) {
+    tellsEvents = events
+    self.trace = trace
     self.options = options
     isQuiet = quiet
     isRecipe = options.manifest == Layout.manifest
@@ -81,13 +89,20 @@ final class BuildRun {
       summary = try run(targets)
     }
     display.clear()
+    if let trace { try FileContent.replace(trace, with: summary.trace.chrome()) }
+    if tellsEvents {
+      EventLines.end(summary)
+      return summary
+    }
     if isRecipe, !options.dryRun, !isQuiet { try ResultTables.show(of: display.finished) }
     if saysNothingToDo || !summary.isNothingToDo { display.end(summary) }
     return summary
   }
 
   private func run(_ targets: [String]) throws(QuenchError) -> BuildSummary {
-    try build.run(targets: targets) { display.show($0) }
+    try build.run(targets: targets) { event in
+      if tellsEvents { EventLines.show(event) } else { display.show(event) }
+    }
   }
 
   /// Files and directories that a watcher must look at.

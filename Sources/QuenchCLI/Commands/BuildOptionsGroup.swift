@@ -112,6 +112,13 @@ struct RunOptions: ParsableArguments {
   @Flag(help: "Overwrite edited files whose inputs changed; the edited file is kept beside it.")
   var discardEdits = false
 
+  @Flag(inversion: .prefixedNo, help: "Keep outputs in .quench/cache and take them from there.")
+  var cache: Bool?
+  @Flag(help: "One JSON object a line in place of text: started, finished, skipped, ...")
+  var events = false
+  @Option(help: ArgumentHelp("Write the build as a Chrome trace.", valueName: "file"))
+  var trace: String?
+
   enum DebugMode: String, ExpressibleByArgument, CaseIterable {
     case explain
   }
@@ -130,5 +137,16 @@ struct RunOptions: ParsableArguments {
     options.explain = debug == .explain
     options.keepDead = keepDead
     options.discardEdits = discardEdits
+    if let cache { options.cache = cache ? .on(limit: nil) : .off }
+    options.reportsFresh = events
+    RunOptions.watchMachine(&options, jobsGiven: jobs != nil, isQuiet: quiet || events)
+  }
+
+  /// What depends on where the build runs: under a make, on a terminal.
+  static func watchMachine(_ options: inout BuildOptions, jobsGiven: Bool, isQuiet: Bool) {
+    // Tokens of a make above count only where nobody said how many jobs there are to be.
+    options.usesJobserver = !jobsGiven
+    options.wantsEstimate = Style.output.isTerminal && !isQuiet
+    options.ticks = options.wantsEstimate
   }
 }

@@ -63,32 +63,6 @@ extension Build {
     return text.lines
   }
 
-  /// The graph in Graphviz's language, edges as boxes.
-  public func graphDot(targets: [String] = []) throws(QuenchError) -> String {
-    let session = try look()
-    let plan = try Plan(
-      targets: try nodes(targets), graph: graph, states: session.states,
-      staleness: session.staleness)
-    func quoted(_ text: String) -> String {
-      "\""
-        + text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
-        .replacing("\n", with: "\\n") + "\""
-    }
-    func name(_ node: Int32) -> String { quoted(paths.string(node)) }
-    var lines = ["digraph build {", "  rankdir=LR;", "  node [fontsize=10, shape=plaintext];"]
-    for edge in plan.steps {
-      let rule = graph.variables.names.string(
-        graph.variables.rules[Int(graph.ruleOf[Int(edge)])].name)
-      lines.append("  e\(edge) [label=\(quoted(rule)), shape=box];")
-      for node in graph.inputs(edge) { lines.append("  \(name(node)) -> e\(edge);") }
-      for node in graph.orderOnlyInputs(edge) {
-        lines.append("  \(name(node)) -> e\(edge) [style=dotted];")
-      }
-      for node in graph.outputs(edge) { lines.append("  e\(edge) -> \(name(node));") }
-    }
-    return (lines + ["}", ""]).joined(separator: "\n")
-  }
-
   /// Files and directories that no edge makes and some edge reads, with the manifest's own files:
   /// what there is to watch. Sorted.
   public var sourceInputs: [String] {
@@ -107,28 +81,6 @@ extension Build {
       }
       return found.sorted()
     }
-  }
-
-  /// Removes what edges made: all of it, or what the targets need. Edited files stay.
-  ///
-  /// - Returns: the files that were removed (with `dryRun`: that would be).
-  /// - Throws: `.work` when a file cannot be removed.
-  @discardableResult
-  public func clean(targets: [String] = [], events: (BuildEvent) -> Void = { _ in })
-    throws(QuenchError) -> [String]
-  {
-    var lock: BuildLock?
-    if !options.dryRun {
-      lock = try BuildLock(lockPath, files: files) { events(.waitingForLock(pid: $0)) }
-    }
-    let session = try look()
-    var edges = Array(0..<Int32(graph.edgeCount))
-    if !targets.isEmpty {
-      edges = session.reachable(try nodes(targets))
-    }
-    let removed = try session.clean(edges, events)
-    withExtendedLifetime(lock) {}
-    return removed
   }
 }
 
@@ -209,42 +161,5 @@ extension Session {
       queue += graph.prerequisites(edge)
     }
     return seen.sorted()
-  }
-
-  func clean(_ edges: [Int32], _ events: (BuildEvent) -> Void) throws(QuenchError) -> [String] {
-    var removed: [String] = []
-    func remove(_ path: String) throws(QuenchError) {
-      guard try files.identity(path) != nil else { return }
-      guard try files.identity(path)?.isDirectory != true else {
-        events(.warning("\"\(path)\" is a directory and was left"))
-        return
-      }
-      if !options.dryRun { try files.remove(path) }
-      removed.append(path)
-    }
-    for edge in edges where !graph.isPhony(edge) {
-      guard let record = log.record(graph.firstOutput(edge)),
-        try !graph.flag(.generator, of: edge)
-      else { continue }
-      let old = DecodedRecord(record, in: log)
-      for entry in old.outputs {
-        guard let node = log.node(ofContent: entry.content) else { continue }
-        let path = paths.string(node)
-        if graph.isSet(.keepEdits, of: edge), !options.discardEdits,
-          try states.current(node) != entry.content
-        {
-          if try states.exists(node) {
-            events(.warning("\"\(path)\" was edited by hand and was left"))
-          }
-          continue
-        }
-        try remove(path)
-      }
-      for key in [RuleKey.depfile, .rspfile] where graph.has(key, edge) {
-        let path = try graph.string(key, of: edge, quoting: .none)
-        if !path.isEmpty { try remove(path) }
-      }
-    }
-    return removed
   }
 }
