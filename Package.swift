@@ -99,6 +99,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Tensors"], path: "Tests/Support",
       swiftSettings: language),
+    tests("DiagnosticsTests", ["Diagnostics"]),
     tests("TensorsTests", ["Tensors", "Diagnostics"]),
     tests("ArtifactsTests", ["Artifacts", "Diagnostics"]),
     tests("BuildEngineTests", ["BuildEngine"]),

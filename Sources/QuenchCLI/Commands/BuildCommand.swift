@@ -86,7 +86,15 @@ final class BuildRun {
       // The lists under .quench are no outputs of an edge: if one was deleted, all are made again.
       guard isRecipe, error.kind == .noInput else { throw error }
       try Generator(Surroundings.ofThisMachine()).run()
-      summary = try run(targets)
+      do throws(QuenchError) {
+        summary = try run(targets)
+      } catch {
+        var error = error
+        if error.kind == .noInput, error.remedy == nil {
+          error.remedy = "put the file there, or name another one in \(Layout.recipe)"
+        }
+        throw error
+      }
     }
     display.clear()
     if let trace { try FileContent.replace(trace, with: summary.trace.chrome()) }
@@ -94,7 +102,10 @@ final class BuildRun {
       EventLines.end(summary)
       return summary
     }
-    if isRecipe, !options.dryRun, !isQuiet { try ResultTables.show(of: display.finished) }
+    if isRecipe, !options.dryRun, !isQuiet, try ResultTables.show(of: display.finished) {
+      // Under the tables, so that what went wrong is the last thing seen.
+      display.repeatFailures()
+    }
     if saysNothingToDo || !summary.isNothingToDo { display.end(summary) }
     return summary
   }

@@ -11,6 +11,8 @@ final class BuildDisplay {
   private let isDryRun: Bool
   private let showsCommands: Bool
   private var progress = ProgressLine()
+  /// What was said of the edges that failed.
+  private var failures: [(text: String, output: [UInt8])] = []
   /// First outputs of the edges that ended in this build, well or not.
   private(set) var finished: Set<String> = []
   private let clock = ContinuousClock()
@@ -27,6 +29,15 @@ final class BuildDisplay {
     start = clock.now
     progress = ProgressLine()
     finished = []
+    failures = []
+  }
+
+  /// Says once more what failed, after something else was shown.
+  func repeatFailures() {
+    for (text, output) in failures {
+      Terminal.note("\n" + text)
+      Terminal.write(2, output)
+    }
   }
 
   /// Takes the live line away, so that something else can be written.
@@ -98,8 +109,9 @@ final class BuildDisplay {
       }
     case .failed(_, let message):
       progress.clear()
-      Terminal.note(
-        "quench: " + Style.error.red("failed:") + " \(edge.description) (\(message))")
+      let text = "quench: " + Style.error.red("failed:") + " \(edge.description) (\(message))"
+      Terminal.note(text)
+      failures.append((text, output))
       Terminal.note(Style.error.dim("  \(edge.command)"))
     case .interrupted: progress.clear()
     }

@@ -13,9 +13,11 @@ enum ResultTables {
   /// Shows the figures of each model that was evaluated or judged, and the bundles that were packed.
   ///
   /// - Parameter finished: first outputs of the edges that ended.
-  static func show(of finished: Set<String>) throws(QuenchError) {
-    guard !finished.isEmpty else { return }
-    let recipe = try Recipe.read(Layout.recipe)
+  /// - Returns: whether anything was shown.
+  static func show(of finished: Set<String>) throws(QuenchError) -> Bool {
+    // A recipe that cannot be read has been told by the edge that reads it.
+    guard !finished.isEmpty, let recipe = try? Recipe.read(Layout.recipe) else { return false }
+    var isShown = false
     for model in recipe.models {
       let files = Layout(out: recipe.out, model: model)
       guard finished.contains(files.evaluation) || finished.contains(files.gate),
@@ -23,6 +25,7 @@ enum ResultTables {
       else { continue }
       let evaluation = try ArtifactJSON.read(EvaluationReport.self, from: files.evaluation)
       Terminal.print("\n" + Style.output.bold(model.name) + "\n" + evaluation.table)
+      isShown = true
       if let coverage = coverage(files) { Terminal.print(coverage) }
     }
     for bundle in recipe.bundles {
@@ -32,6 +35,7 @@ enum ResultTables {
       guard stat(path, &status) == 0 else { continue }
       Terminal.print("\nbundle  \(path), \(status.st_size) bytes")
     }
+    return isShown
   }
 
   private static func coverage(_ files: Layout) -> String? {
