@@ -79,7 +79,7 @@ struct TrainingDisplay {
   private func short(_ value: Double) -> String {
     guard value.isFinite, value != 0 else { return "\(value)" }
     var factor = 1.0
-    while value.magnitude * factor < 100, factor < 1e6 { factor *= 10 }
+    while value.magnitude * factor < 100, factor < 1e12 { factor *= 10 }
     return "\((value * factor).rounded() / factor)"
   }
 

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Fine-tuning from quench.yaml to the evaluation, with the real binary.
+
+import Artifacts
+import Foundation
+import ONNXModel
+import Tensors
+import TestSupport
+import Testing
+
+@Suite(
+  "Fine-tuning a project",
+  .enabled(if: Project.hasBinary, "the binary quench is not built"),
+  .enabled(if: Project.hasRuntime, "ONNX Runtime is not here: bash Tests/setup.sh"))
+struct FinetuneTests {
+  /// One scale for all weights and a rate that shows: there is something to win back.
+  static let keys = """
+    calibrate: {weights: perTensor}
+        evaluate: {maxDrop: 100}
+        finetune: {enabled: true, epochs: 4, batch: 4, learningRate: 0.02, heldBack: 0.3}
+
+    """
+
+  static func project(_ keys: String = FinetuneTests.keys) throws -> Project {
+    let project = try Project()
+    project.space.write(
+      "quench.yaml",
+      Project.recipe.replacing("target: {soc", with: keys + "    target: {soc"))
+    return project
+  }
+
+  static let outputs = ["tuned.onnx", "scales.json", "calibration.cfg", "report.json", "plot.svg"]
+
+  static func bytes(_ project: Project, _ folder: String) -> [[UInt8]?] {
+    outputs.map { project.space.read("\(folder)/\($0)") }
+  }
+
+  /// `quench finetune` by hand on the files of a build, into a folder of its own.
+  static func arguments(_ folder: String) -> [String] {
+    [
+      "finetune", "--model", "build/tiny/corrected.onnx", "--teacher", "build/tiny/folded.onnx",
+      "--config", "build/tiny/calibration.cfg", "--scales", "build/tiny/scales.json",
+      "--preprocess", ".quench/settings/tiny/preprocess.json", "--samples",
+      ".quench/settings/tiny/finetune.samples", "--settings", "settings.json", "--checkpoints",
+      "\(folder)/checkpoints", "-o", "\(folder)/tuned.onnx", "--tuned-scales",
+      "\(folder)/scales.json", "--tuned-config", "\(folder)/calibration.cfg", "--report",
+      "\(folder)/report.json", "--plot", "\(folder)/plot.svg",
+    ]
+  }
+
+  /// Four bits, so that there is much to win back and the tuned network is kept.
+  static func settings(_ epochs: Int) -> String {
+    """
+    {"epochs": \(epochs), "batch": 4, "learningRate": 0.02, "scaleLearningRate": 0.05,
+     "patience": 0, "unfreezeScalesAt": 0.5, "heldBack": 0.3, "weightBits": 4}
+    """
+  }
+
+  @Test("a build trains, shows PTQ and QAT side by side, and has then nothing to do")
+  func build() throws {
+    let project = try Self.project()
+    let run = try project.quench("build")
+    try #require(run.status == 0, "\(run.errors)")
+    #expect(run.ran.contains("finetune"))
+    let report = try #require(project.space.text("build/tiny/finetune/report.json"))
+    #expect(report.contains("\"format\" : \"quench.finetuning\""))
+    #expect(report.contains("\"kind\" : \"quantized\""))
+    let evaluation = try #require(project.space.text("build/tiny/evaluation.json"))
+    #expect(evaluation.contains("\"ptq\" : {"))
+    #expect(run.output.contains("PTQ"))
+    #expect(run.output.contains("QAT"))
+    #expect((run.output + run.errors).contains("epoch 4: loss"))
+    #expect(try project.quench("build").output.contains("nothing to do"))
+
+    // The quantized network is the tuned one.
+    let record = project.space.read("build/tiny/record.txt")
+    let ptq = project.space.read("build/tiny/finetune/ptq.record.txt")
+    #expect(report.contains("\"keepsTuned\" : true") == (record != ptq))
+  }
+
+  @Test("a wrong key, no gain from a rate of nothing, and memory that does not suffice are told")
+  func wrongInput() throws {
+    let none = try Self.project(
+      Self.keys.replacing("learningRate: 0.02", with: "learningRate: 0, scaleLearningRate: 0"))
+    let run = try none.quench("build")
+    try #require(run.status == 0, "\(run.errors)")
+    #expect((run.output + run.errors).contains("PTQ is kept"))
+    #expect(
+      none.space.read("build/tiny/finetune/tuned.onnx")
+        == none.space.read("build/tiny/corrected.onnx"))
+    #expect(
+      none.space.read("build/tiny/record.txt")
+        == none.space.read("build/tiny/finetune/ptq.record.txt"))
+
+    let small = try Self.project(Self.keys.replacing("epochs: 4", with: "memoryLimit: 0.01"))
+    let refused = try small.quench("build")
+    #expect(refused.status == 1)
+    #expect((refused.output + refused.errors).contains("MiB"))
+
+    let labels = try Self.project(Self.keys.replacing("epochs: 4", with: "loss: crossEntropy"))
+    let unlabelled = try labels.quench("build")
+    #expect(unlabelled.status == 65)
+    #expect((unlabelled.output + unlabelled.errors).contains("loss: distillation"))
+  }
+
+  @Test("the same bytes for any number of threads, any instruction set, and after SIGKILL")
+  func reproducible() throws {
+    let project = try Self.project()
+    try #require(try project.quench("build").status == 0)
+    project.space.write("settings.json", Self.settings(40))
+    func folder(_ name: String) throws {
+      try FileManager.default.createDirectory(
+        atPath: project.space.path(name), withIntermediateDirectories: true)
+    }
+    func tune(_ name: String, _ more: [String], isa: String? = nil) throws -> [[UInt8]?] {
+      try folder(name)
+      let run = try project.run(
+        Project.binary, Self.arguments(name) + more,
+        environment: isa.map { ["QUENCH_TRAIN_ISA": $0] } ?? [:])
+      try #require(run.status == 0, "\(run.errors)")
+      return Self.bytes(project, name)
+    }
+    let whole = try tune("one", ["--threads", "1"])
+    #expect(whole.allSatisfy { $0 != nil })
+    // Weights and scales trained, or the test would prove less than it says.
+    let report = try #require(project.space.text("one/report.json"))
+    #expect(report.contains("\"keepsTuned\" : true"))
+    #expect(report.contains("\"epoch\" : 40"))
+    #expect(!report.contains("\"bestEpoch\" : 0"))
+    #expect(try tune("two", ["--threads", "2"]) == whole)
+    #expect(try tune("three", ["--threads", "3"], isa: "plain") == whole)
+
+    for wait in [1, 2, 5] {
+      let name = "killed\(wait)"
+      try folder(name)
+      let log = project.space.path("\(name).log")
+      let child = try Child.start(
+        Project.binary, Self.arguments(name), in: project.path, environment: project.environment(),
+        output: log, errors: log)
+      // Until the checkpoint is there: some epochs are done, and more follow.
+      for _ in 0..<4000 where project.space.read("\(name)/checkpoints/latest.checkpoint") == nil {
+        usleep(1000)
+      }
+      usleep(UInt32(wait) * 3000)
+      kill(child, SIGKILL)
+      _ = try Child.wait(child)
+      #expect(try tune(name, ["--threads", "2"]) == whole)
+    }
+  }
+
+  @Test("more epochs continue from the checkpoint with the bytes of a run that was never shorter")
+  func grown() throws {
+    let project = try Self.project()
+    try #require(try project.quench("build").status == 0)
+    func tune(_ name: String, epochs: Int) throws -> Run {
+      project.space.write("settings.json", Self.settings(epochs))
+      try FileManager.default.createDirectory(
+        atPath: project.space.path(name), withIntermediateDirectories: true)
+      return try project.run(Project.binary, Self.arguments(name), environment: [:])
+    }
+    #expect(try tune("grown", epochs: 4).status == 0)
+    let run = try tune("grown", epochs: 8)
+    #expect(run.errors.contains("training continues from step"))
+    #expect(try tune("fresh", epochs: 8).status == 0)
+    #expect(Self.bytes(project, "grown") == Self.bytes(project, "fresh"))
+  }
+
+  @Test("a command of the project's own trains instead")
+  func external() throws {
+    let project = try Self.project(
+      Self.keys.replacing(
+        "epochs: 4, batch: 4, learningRate: 0.02, heldBack: 0.3",
+        with: "external: {command: cat trained.onnx > $QUENCH_OUTPUT, inputs: [trained.onnx]}"))
+    let model = try Project.network(seed: 5)
+    project.space.write("trained.onnx", try model.encode())
+    let run = try project.quench("build")
+    try #require(run.status == 0, "\(run.errors)\(run.output)")
+    let report = try #require(project.space.text("build/tiny/finetune/report.json"))
+    #expect(report.contains("\"kind\" : \"external\""))
+    #expect(try project.quench("build").output.contains("nothing to do"))
+    project.space.write("trained.onnx", try Project.network(seed: 6).encode())
+    let again = try project.quench("build")
+    #expect(again.ran.first == "train")
+    #expect(!again.ran.contains("observe"))
+  }
+}
