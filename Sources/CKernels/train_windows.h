@@ -104,7 +104,7 @@ static void max_pool_task(void *context, ptrdiff_t row, int32_t worker) {
         const T *restrict v = x + at;
         for (long i = 0; i < c; i++) {
           // NaN wins, so that divergence is seen.
-          int better = empty | !(v[i] <= y[i]);
+          int better = empty | (v[i] > y[i]) | (v[i] != v[i]);
           y[i] = better ? v[i] : y[i];
           position[i] = better ? at + (int32_t)i : position[i];
         }
