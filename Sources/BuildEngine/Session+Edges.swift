@@ -170,6 +170,10 @@ extension Session {
   private func readDepfile(_ run: Run) throws(QuenchError) -> [Int32] {
     guard graph.has(.depfile, run.edge) else { return [] }
     let path = try graph.string(.depfile, of: run.edge, quoting: .none)
+    if path.isEmpty, try graph.flag(.deps, of: run.edge) {
+      throw QuenchError(
+        .data, "edge with deps=gcc but no depfile makes no sense", at: graph.place(run.edge))
+    }
     guard !path.isEmpty, try files.identity(path) != nil else { return [] }
     let depfile = try DepFile(try files.read(path), path: path)
     if graph.has(.deps, run.edge), try !graph.value(.deps, of: run.edge).isEmpty {

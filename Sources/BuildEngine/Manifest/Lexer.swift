@@ -232,8 +232,13 @@ struct Lexer {
     let at = position
     let c = byte(position + 1)
     switch c {
-    case UInt8(ascii: "$"), UInt8(ascii: " "), UInt8(ascii: ":"), 0x0A: position += 2
-    case 0x0D where byte(position + 2) == 0x0A: position += 3
+    case UInt8(ascii: "$"), UInt8(ascii: " "), UInt8(ascii: ":"): position += 2
+    case 0x0A:
+      position += 2
+      skipSpaces()
+    case 0x0D where byte(position + 2) == 0x0A:
+      position += 3
+      skipSpaces()
     case UInt8(ascii: "^") where takesCaret: position += 2
     case UInt8(ascii: "{"):
       var p = position + 2
@@ -252,6 +257,11 @@ struct Lexer {
       }
       position = p
     }
+  }
+
+  /// The indentation of a continued line is no part of a value, nor does it end a path.
+  private mutating func skipSpaces() {
+    while byte(position) == 0x20 { position += 1 }
   }
 
   private mutating func skipBlanks() {
