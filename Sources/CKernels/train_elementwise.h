@@ -30,15 +30,21 @@ static void quantizer_forward(
   ck_train_run(pool, quantizer_task, &t, chunks_of(count));
 }
 
-INLINE void through_lanes(const pass_t *t, long from, long lanes, const int accumulate, T *sum) {
-  const T *x = t->x + from, *q = t->q + from;
-  T *y = t->y + from;
+// Copies on the stack tell the compiler that dx may not change x or q under way.
+INLINE void through_lanes(
+    const pass_t *t, grid_t grid, long from, const long lanes, const int accumulate, T *sum) {
+  T x[LANES], q[LANES], y[LANES] = {0}, d[LANES];
+  memcpy(x, t->x + from, (size_t)lanes * sizeof(T));
+  memcpy(q, t->q + from, (size_t)lanes * sizeof(T));
+  if (accumulate) memcpy(y, t->y + from, (size_t)lanes * sizeof(T));
+  T gate_low = t->gate_low, gate_high = t->gate_high;
   for (long i = 0; i < lanes; i++) {
-    T ds, d = through(x[i], q[i], t->grid, &ds);
-    if (accumulate) d += y[i];
-    y[i] = x[i] > t->gate_low && x[i] < t->gate_high ? d : 0;
+    T ds, g = through(x[i], q[i], grid, &ds);
+    if (accumulate) g += y[i];
+    d[i] = ((x[i] > gate_low) & (x[i] < gate_high)) ? g : 0;
     sum[i] += ds;
   }
+  memcpy(t->y + from, d, (size_t)lanes * sizeof(T));
 }
 
 static void quantizer_backward_task(void *context, ptrdiff_t chunk, int32_t worker) {
@@ -46,12 +52,13 @@ static void quantizer_backward_task(void *context, ptrdiff_t chunk, int32_t work
   (void)worker;
   long from = chunk * CHUNK, end = min_l(t->count, from + CHUNK);
   T sum[LANES] = {0};
+  grid_t grid = t->grid;
   if (t->accumulate) {
-    for (; from + LANES <= end; from += LANES) through_lanes(t, from, LANES, 1, sum);
-    through_lanes(t, from, end - from, 1, sum);
+    for (; from + LANES <= end; from += LANES) through_lanes(t, grid, from, LANES, 1, sum);
+    through_lanes(t, grid, from, end - from, 1, sum);
   } else {
-    for (; from + LANES <= end; from += LANES) through_lanes(t, from, LANES, 0, sum);
-    through_lanes(t, from, end - from, 0, sum);
+    for (; from + LANES <= end; from += LANES) through_lanes(t, grid, from, LANES, 0, sum);
+    through_lanes(t, grid, from, end - from, 0, sum);
   }
   double total = 0;
   for (int i = 0; i < LANES; i++) total += (double)sum[i];

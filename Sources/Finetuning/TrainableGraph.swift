@@ -195,12 +195,21 @@ public final class TrainableGraph {
     }
   }
 
-  /// The first parameter that holds NaN or an infinity in its values or its gradient, by name; nil
-  /// when all are finite.
+  /// The first tensor that holds NaN or an infinity, by name; nil when all are finite.
+  ///
+  /// Looks at the parameters, then at what the last pass left in the order of computation (all
+  /// that `backward` needs, before it; else the logits alone), then at the gradients.
   public func firstNonFinite() -> String? {
-    parameters.first { parameter in
-      parameter.values.contains { !$0.isFinite } || parameter.gradient.contains { !$0.isFinite }
-    }?.name
+    if let found = parameters.first(where: { $0.values.contains { !$0.isFinite } }) {
+      return found.name
+    }
+    let machine = tape.machine
+    for step in tape.operators {
+      guard let data = step.output.data, !(step is FakeQuantizer) else { continue }
+      let count = step.output.elements(machine.count)
+      if !machine.floats(data, count).allSatisfy(\.isFinite) { return step.output.name }
+    }
+    return parameters.first { $0.gradient.contains { !$0.isFinite } }?.name
   }
 }
 

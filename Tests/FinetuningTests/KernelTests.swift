@@ -64,6 +64,10 @@ struct KernelTests {
     batch[0] = .nan
     let result = try graph.forward(batch, count: 1, training: false)
     #expect(result[0].isNaN)
+    #expect(graph.firstNonFinite() == "y")
+    // In training the limits' result is still there, and comes first.
+    _ = try graph.forward(batch, count: 1, training: true)
+    #expect(graph.firstNonFinite() == "r")
     #expect(result.dropFirst().allSatisfy { $0.isFinite })
   }
 }

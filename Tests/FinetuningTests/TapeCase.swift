@@ -367,5 +367,36 @@ extension TapeCase {
       ]),
   ]
 
-  static let all = convolutions + products + elementwise + windows + movements
+  static func resize(
+    _ name: String, sizes: [Int], _ attributes: [Attribute]
+  ) -> TapeCase {
+    TapeCase(
+      "Resize \(name)", input: [1, 5, 4, 6], output: [1, 5] + sizes,
+      integers: [("sizes", [1, 5] + sizes)],
+      nodes: [
+        Node(
+          "Resize", name: "r", inputs: ["x", "", "", "sizes"], outputs: ["y"],
+          attributes: attributes)
+      ])
+  }
+
+  static let resizes: [TapeCase] = [
+    resize(
+      "nearest", sizes: [8, 12],
+      [
+        Attribute("coordinate_transformation_mode", .string("asymmetric")),
+        Attribute("nearest_mode", .string("floor")),
+      ]),
+    resize("nearest, half pixel", sizes: [7, 9], []),
+    resize("linear", sizes: [8, 12], [Attribute("mode", .string("linear"))]),
+    resize(
+      "linear, corners aligned", sizes: [7, 11],
+      [
+        Attribute("mode", .string("linear")),
+        Attribute("coordinate_transformation_mode", .string("align_corners")),
+      ]),
+    resize("linear, smaller", sizes: [2, 3], [Attribute("mode", .string("linear"))]),
+  ]
+
+  static let all = resizes + convolutions + products + elementwise + windows + movements
 }

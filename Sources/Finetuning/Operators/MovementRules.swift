@@ -197,5 +197,5 @@ extension TapeBuilder {
 extension TapeBuilder {
   /// The rules by operator, all families together.
   static let rules: [String: Rule] = layerRules.merging(elementwiseRules) { a, _ in a }
-    .merging(movementRules) { a, _ in a }
+    .merging(movementRules) { a, _ in a }.merging(resizeRules) { a, _ in a }
 }
