@@ -40,6 +40,9 @@ public struct TuningResult: Sendable {
 public enum TuningEvent: Sendable {
   /// Layers that cannot train, and the operator that stands in the way of each.
   case frozen([TrainingPlan.FrozenLayer])
+  /// The float network names few of the held-back samples as their labels do: labels are shifted,
+  /// or of other classes.
+  case doubtfulLabels(right: Int, of: Int)
   /// The float network has seen so many of the samples.
   case teacher(done: Int, total: Int)
   /// A step ended.
@@ -119,6 +122,9 @@ public struct NetworkTuning {
     ) { sample throws(QuenchError) in try SampleLoader.load(sample, steps) }
     try data.checkLabels(classes: graph.classes, needed: settings.loss.needsLabels)
     let follows = try makeTeacher(data, settings, graphOptions, events)
+    if let (right, count) = follows.rightClasses(data), count >= 10, 10 * right < count {
+      events(.doubtfulLabels(right: right, of: count))
+    }
     let run = try TrainingRun(
       graph, settings: settings, data: data, teacher: follows, checkpoints: checkpoints,
       identity: try identity())

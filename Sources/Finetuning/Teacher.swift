@@ -47,6 +47,18 @@ public struct Teacher {
     return Teacher(source: .cached(logits, classes: network.classes))
   }
 
+  /// How many of the held-back samples the float network names as their labels do.
+  ///
+  /// - Returns: nil without labels or cached outputs.
+  func rightClasses(_ data: TrainingData) -> (right: Int, of: Int)? {
+    guard data.isLabelled, case .cached(let logits, let classes) = source else { return nil }
+    let right = data.heldBack.count { index in
+      let row = Array(logits[index * classes..<(index + 1) * classes])
+      return BatchLoss.topClasses(row, classes: classes) == [data.samples[index].label]
+    }
+    return (right, data.heldBack.count)
+  }
+
   /// Whether there is one.
   var isThere: Bool { if case .none = source { false } else { true } }
 

@@ -18,6 +18,10 @@ struct TrainingDisplay {
       let more = layers.count > 1 ? " and \(layers.count - 1) more layers" : ""
       Terminal.warn(
         "\"\(first.layer)\"\(more) cannot be trained: \"\(first.below)\" passes no gradient on")
+    case .doubtfulLabels(let right, let count):
+      Terminal.warn(
+        "FP32 names \(right) of \(count) held-back samples as their labels do: is labelOffset: "
+          + "missing in the training data?")
     case .teacher: break
     case .step(let progress): show(progress)
     }
