@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finetuning: what the float network says about the samples.
 
+internal import Datasets
 public import Diagnostics
 
 /// The float network's outputs, for distillation and for agreement.
