@@ -112,14 +112,52 @@ final class FileSystem {
     return (Identity(before), Identity(after))
   }
 
-  func read(_ path: String) throws(QuenchError) -> [UInt8] {
-    try readWithIdentity(path).bytes
-  }
+  func read(_ path: String) throws(QuenchError) -> [UInt8] { try readWithIdentity(path).bytes }
 
-  func readWithIdentity(_ path: String) throws(QuenchError) -> (bytes: [UInt8], identity: Identity)
+  /// A whole file in one piece of memory, with its identity before the first byte was read.
+  ///
+  /// - Parameter room: bytes that the array can take without moving; pages that are not touched
+  ///   cost nothing.
+  func readWithIdentity(_ path: String, room: Int = 0) throws(QuenchError)
+    -> (bytes: [UInt8], identity: Identity)
   {
-    var bytes: [UInt8] = []
-    let identity = try read(path) { bytes.append(contentsOf: $0) }.before
+    let file = openat(descriptor, path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { throw QuenchError(.noInput, "cannot open \"\(path)\": \(reason())") }
+    defer { close(file) }
+    var raw = cs_identity()
+    _ = cs_identify_open(file, &raw)
+    let identity = Identity(raw)
+    guard !identity.isDirectory else {
+      throw QuenchError(.noInput, "\"\(path)\" is a directory where a file should be")
+    }
+    var failure: Int32 = 0
+    var isWhole = false
+    // What a pipe or a growing file has beyond its size comes piece by piece.
+    var bytes = [UInt8](
+      unsafeUninitializedCapacity: min(Int(clamping: identity.size), 1 << 32) + room + 1
+    ) {
+      space, filled in
+      while filled < space.count {
+        let count = Glibc.read(
+          file, space.baseAddress.map { $0 + filled }, min(space.count - filled, 1 << 30))
+        if count < 0, errno == EINTR { continue }
+        if count < 0 { failure = errno }
+        isWhole = count <= 0
+        guard count > 0 else { break }
+        filled += count
+      }
+    }
+    while !isWhole {
+      var piece = [UInt8](repeating: 0, count: 1 << 16)
+      let count = Glibc.read(file, &piece, piece.count)
+      if count < 0, errno == EINTR { continue }
+      if count < 0 { failure = errno }
+      isWhole = count <= 0
+      if count > 0 { bytes.append(contentsOf: piece[..<count]) }
+    }
+    guard failure == 0 else {
+      throw QuenchError(.noInput, "cannot read \"\(path)\": \(reason(failure))")
+    }
     return (bytes, identity)
   }
 

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// BuildEngine: the trace log read back, up to the first record that is not whole.
+
+internal import CSystem
+internal import Diagnostics
+internal import Glibc
+
+extension TraceLog {
+  /// Reads the log; a missing one is empty. Changes nothing on disk.
+  func load() throws(QuenchError) {
+    let identity = try files.identity(path)
+    guard identity?.isRegular != false else {
+      throw QuenchError(.work, "the build log \"\(path)\" is not a file", at: .file(path))
+    }
+    buffer = []
+    if let identity {
+      let room = Int(clamping: identity.size) / 8 + 1 << 16
+      buffer = try files.readWithIdentity(path, room: room).bytes
+    }
+    if buffer.count < 16 || !buffer.starts(with: TraceLog.header) {
+      isForeign = buffer.count >= 16
+      cutBytes = isForeign ? 0 : buffer.count
+      buffer = TraceLog.header
+      written = 0
+      return
+    }
+    let end = buffer.withUnsafeBytes { scan($0) }
+    cutBytes = buffer.count - end
+    buffer.removeSubrange(end...)
+    written = end
+  }
+
+  /// Applies records up to the first bad one. - Returns: the offset behind the last good one.
+  private func scan(_ bytes: UnsafeRawBufferPointer) -> Int {
+    guard let base = bytes.baseAddress else { return 16 }
+    var offset = 16
+    while offset + 16 <= bytes.count {
+      let length = Int(bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+      let kind = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
+      let check = bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)
+      let padded = (length + 7) & ~7
+      guard padded <= bytes.count - offset - 16, let kind = Kind(rawValue: kind),
+        check == cs_hash(base + offset + 16, padded, seed(offset, kind, length)),
+        apply(
+          kind, UnsafeRawBufferPointer(rebasing: bytes[(offset + 16)..<(offset + 16 + length)]),
+          at: offset + 16)
+      else { return offset }
+      offset += 16 + padded
+    }
+    return offset
+  }
+
+  func seed(_ offset: Int, _ kind: Kind, _ length: Int) -> UInt64 {
+    UInt64(offset) &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(kind.rawValue) << 32 ^ UInt64(length)
+  }
+
+  /// - Returns: false when the record refers to something that is not there.
+  private func apply(_ kind: Kind, _ p: UnsafeRawBufferPointer, at offset: Int) -> Bool {
+    func word(_ index: Int) -> Int32 { p.loadUnaligned(fromByteOffset: index * 4, as: Int32.self) }
+    switch kind {
+    case .path:
+      let node = paths.intern(p.assumingMemoryBound(to: UInt8.self))
+      grow(to: Int(node))
+      pathOfNode[Int(node)] = Int32(nodeOfPath.count)
+      nodeOfPath.append(node)
+    case .content:
+      guard p.count == 40, let node = node(ofPath: word(0)),
+        let kind = ContentKind(rawValue: p[4])
+      else { return false }
+      addContent(node, kind, Digest(p, at: 8))
+    case .stat:
+      guard p.count == 48, let node = node(ofContent: word(0)) else { return false }
+      if statContents[Int(node)] >= 0 { deadBytes += 64 }
+      statContents[Int(node)] = word(0)
+      stats[Int(node)] = Identity(p, at: 4)
+    case .text:
+      guard p.count >= 4, node(ofContent: word(0)) != nil else { return false }
+      texts[word(0)] = offset + 4..<offset + p.count
+    case .edge:
+      guard p.count >= 24, let node = node(ofPath: word(0)) else { return false }
+      retire(node)
+      recordOffsets[Int(node)] = offset
+      states[Int(node)] = .done
+    case .began, .failed:
+      guard p.count >= 4, let node = node(ofPath: word(0)) else { return false }
+      deadBytes += 24
+      states[Int(node)] = kind == .began ? .began : .failed
+    case .dropped:
+      guard p.count >= 4, let node = node(ofPath: word(0)) else { return false }
+      retire(node)
+      recordOffsets[Int(node)] = -1
+      states[Int(node)] = .none
+    }
+    return true
+  }
+
+  func retire(_ node: Int32) {
+    let offset = recordOffsets[Int(node)]
+    if offset >= 0 { deadBytes += 16 + Int(word(at: offset - 16)) }
+  }
+
+  func addContent(_ node: Int32, _ kind: ContentKind, _ digest: Digest) {
+    let id = Int32(contentNode.count)
+    contentNode.append(node)
+    contentKind.append(kind)
+    contentDigest.append(digest)
+    contentNext.append(contentHead[Int(node)])
+    contentHead[Int(node)] = id
+  }
+
+  private func node(ofPath id: Int32) -> Int32? {
+    id >= 0 && Int(id) < nodeOfPath.count ? nodeOfPath[Int(id)] : nil
+  }
+
+  /// The file that a content belongs to.
+  @inline(__always)
+  func node(ofContent id: Int32) -> Int32? {
+    id >= 0 && Int(id) < contentNode.count ? contentNode[Int(id)] : nil
+  }
+
+  func grow(to node: Int) {
+    guard node >= pathOfNode.count else { return }
+    let more = max(paths.count, node + 1) * 5 / 4 + 16 - pathOfNode.count
+    pathOfNode.append(contentsOf: repeatElement(-1, count: more))
+    contentHead.append(contentsOf: repeatElement(-1, count: more))
+    statContents.append(contentsOf: repeatElement(-1, count: more))
+    stats.append(contentsOf: repeatElement(Identity(), count: more))
+    recordOffsets.append(contentsOf: repeatElement(-1, count: more))
+    states.append(contentsOf: repeatElement(EdgeState.none, count: more))
+  }
+
+  @inline(__always)
+  func word(at offset: Int) -> Int32 {
+    buffer.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: Int32.self) }
+  }
+}
