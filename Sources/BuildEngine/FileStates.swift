@@ -204,7 +204,8 @@ final class FileStates {
       }
       let after = try files.identity(path) ?? Identity()
       return record(
-        node, .directory, digest, after, settled: after == identity && after.isSettled(at: started))
+        node, .directory, digest, after,
+        settled: after == identity && files.isSettled(after, at: started))
     }
     guard identity.isRegular else {
       // A device or pipe has no content to compare: its identity stands for it.
@@ -232,7 +233,7 @@ final class FileStates {
         }
         seen = after
         stable = before == after
-        settled = stable && after.isSettled(at: started)
+        settled = stable && files.isSettled(after, at: started)
       }
       if stable { break }
     }

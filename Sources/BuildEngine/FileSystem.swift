@@ -49,6 +49,8 @@ final class FileSystem {
   /// The path that was given, for messages.
   let directory: String
   let descriptor: Int32
+  /// The device whose stamps are known to differ after every look; see `BuildLock.probe`.
+  var fineDevice: UInt64?
 
   init(_ directory: String) throws(QuenchError) {
     self.directory = directory
@@ -59,6 +61,11 @@ final class FileSystem {
   }
 
   deinit { close(descriptor) }
+
+  /// Whether a change after `time`, when the file was looked at, is sure to alter its identity.
+  func isSettled(_ identity: Identity, at time: Int64) -> Bool {
+    identity.device == fineDevice || identity.isSettled(at: time)
+  }
 
   /// Nil when nothing is there.
   func identity(_ path: String) throws(QuenchError) -> Identity? {

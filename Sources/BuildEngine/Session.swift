@@ -73,6 +73,7 @@ final class Session {
     self.log = log
     self.lock = lock
     self.wake = wake
+    files.fineDevice = files.fineDevice ?? lock?.probe()
     states = FileStates(files: files, paths: paths, log: log, graph: graph)
     tools = ToolTable(
       paths: paths, files: files, environment: options.environment,

@@ -273,3 +273,41 @@ struct CertificateTests {
     }
   }
 }
+
+@Suite("Files that changed a moment ago")
+struct FineStampTests {
+  @Test("a device counts as finely stamped only where each change after a look has its own stamp")
+  func probe() throws {
+    let space = TemporarySpace()
+    let files = try FileSystem(space.path)
+    let lock = try BuildLock("lock", files: files) { _ in }
+    space.write("f", "1")
+    let device = try #require(try files.identity("f")).device
+    guard let found = lock.probe() else { return }
+    #expect(found == device)
+    var stamps: Set<Int64> = []
+    for text in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+      space.write("f", text)
+      stamps.insert(try #require(try files.identity("f")).changed)
+    }
+    #expect(stamps.count == 8)
+  }
+
+  @Test("where stamps are fine, the build right after the first knows that nothing is to be done")
+  func immediate() throws {
+    let world = World("build b: cp a\nbuild c: cp b\n", ["a": "1\n"])
+    try world.build()
+    #expect(try world.build().ran.isEmpty)
+    let files = try FileSystem(world.space.path)
+    let isFine = try BuildLock("probe", files: files) { _ in }.probe() != nil
+    let glance = try Glance(world.options(), targets: [])
+    #expect(glance.nothingToDo != nil || !isFine)
+    // The same size, at once, ever again.
+    for text in ["2\n", "3\n", "4\n", "5\n", "6\n", "7\n"] {
+      world.write("a", text)
+      #expect(try world.build().ran == ["b", "c"])
+      #expect(try world.build().ran.isEmpty)
+      #expect(world.text("c") == text)
+    }
+  }
+}

@@ -15,7 +15,7 @@ extension Session {
       let mark = try? files.identity(path)
     else { return }
     for source in graph.sources {
-      guard source.identity.isSettled(at: opened) else { return }
+      guard files.isSettled(source.identity, at: opened) else { return }
       seen.append((paths.intern(source.path), source.identity))
     }
     let terms = Certificate.Terms(
