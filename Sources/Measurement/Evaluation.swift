@@ -20,7 +20,7 @@ public enum Evaluation {
   ///
   /// - Parameters:
   ///   - reference: path of the folded float model.
-  ///   - original: path of the model as the user has it, whose size the candidate's is held
+  ///   - originalBytes: size of the model as the user has it, which the candidate's is held
   ///     against; nil: the folded one's.
   ///   - candidate: path of a QDQ model or of an OM.
   ///   - standIn: path of the QDQ model that is run when `candidate` is an OM that only a device can
@@ -36,7 +36,7 @@ public enum Evaluation {
   /// - Throws: `.data` when the two models do not fit each other or a label is outside the
   ///   classes; `.unavailable` for an OM that only a device can run, or without ONNX Runtime.
   public static func evaluate(
-    reference: String, original: String? = nil, candidate path: String, standIn: String? = nil,
+    reference: String, originalBytes: Int? = nil, candidate path: String, standIn: String? = nil,
     config: String? = nil,
     samples: [Sample], preprocessing: Preprocessing, metric: String = "top1",
     policy: CorruptSamplePolicy = .fail, threads: Int? = nil,
@@ -94,12 +94,10 @@ public enum Evaluation {
     } fold: { totals, _, comparison in
       totals.add(comparison)
     }
-    var originalBytes = bytes.count
-    if let original { originalBytes = try FileContent.size(original) }
     var report = EvaluationReport(
       candidate: candidate.kind, runtime: "ONNX Runtime \(try RuntimeLibrary.load().version)",
       metric: metric, samples: totals.samples, skipped: skipped.count,
-      fp32Bytes: originalBytes, candidateBytes: candidate.sizeInBytes)
+      fp32Bytes: originalBytes ?? bytes.count, candidateBytes: candidate.sizeInBytes)
     totals.fill(&report, plan: plan)
     if let config {
       let entries = try CalibrationConfig.parse(FileContent.read(config), path: config).entries

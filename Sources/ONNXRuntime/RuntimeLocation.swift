@@ -13,7 +13,12 @@ enum RuntimeLocation {
   static let dependencies = ".quench-deps"
 
   /// The file named by the environment, whether it exists or not; nil when none is named.
-  static var named: String? { environment(variable) }
+  ///
+  /// A bare file name is one here: the dynamic linker would look for it everywhere else.
+  static var named: String? {
+    guard let name = environment(variable) else { return nil }
+    return !name.contains("/") && access(name, F_OK) == 0 ? "./\(name)" : name
+  }
 
   /// See `RuntimeLibrary.find()`.
   static func find() -> String? {

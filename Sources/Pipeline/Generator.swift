@@ -97,7 +97,7 @@ public struct Generator: Sendable {
     let (text, plan) = try generate(path, isExport: false)
     var whole = plan
     whole.add(Layout.manifest, Array(text.utf8))
-    let depfile = DepFileText.rule(Layout.manifest, dependsOn: plan.dependencies)
+    let depfile = try DepFileText.rule(Layout.manifest, dependsOn: plan.dependencies)
     whole.add(Layout.manifest + ".d", Array(depfile.utf8))
     try whole.write()
   }

@@ -48,13 +48,17 @@ struct ManifestText {
 
   /// A path with the language's escapes.
   static func path(_ path: String) throws(QuenchError) -> String {
-    guard !path.isEmpty, !path.utf8.contains(where: { $0 == 10 || $0 == 13 || $0 == 0 }) else {
+    // Ninja's language has no escape for these.
+    guard !path.isEmpty, !path.contains("|"), path.first != "-",
+      !path.utf8.contains(where: { $0 == 10 || $0 == 13 || $0 == 0 })
+    else {
       throw QuenchError(
-        .data, "a file name with a line break cannot stand in a build", at: .file(path))
+        .data, "the name \"\(path)\" cannot stand in a build", at: .file(path),
+        try: "rename it: no \"|\", no line break, no \"-\" at the start")
     }
     var escaped = ""
     for character in path {
-      if "$ :|".contains(character) { escaped.append("$") }
+      if "$ :".contains(character) { escaped.append("$") }
       escaped.append(character)
     }
     return escaped

@@ -14,7 +14,10 @@ extension Recipe {
   /// - Throws: `.noInput` when it is not there; `.data` with line and column for anything that it
   ///   may not say.
   public static func read(_ path: String) throws(QuenchError) -> Recipe {
-    try decode(String(decoding: FileContent.read(path), as: UTF8.self), path: path)
+    var bytes = try FileContent.read(path)
+    // Some editors begin a file with a byte order mark.
+    if bytes.starts(with: [0xEF, 0xBB, 0xBF]) { bytes.removeFirst(3) }
+    return try decode(String(decoding: bytes, as: UTF8.self), path: path)
   }
 
   /// Checks the text of a `quench.yaml`; `path` is for messages.
@@ -64,7 +67,10 @@ extension Recipe {
       throw root.error(
         "\"models\" is missing", try: "quench init --model net.onnx --images photos/")
     }
-    let defaults = top["defaults"]?.node
+    let defaults = try top["defaults"].map { value throws(QuenchError) in
+      _ = try value.members(keys: nil)
+      return try value.expanded()
+    }
     self.models = []
     for (name, value) in try models.members(keys: nil).sorted(by: { $0.key < $1.key }) {
       guard Recipe.isPlainName(name) else {
@@ -72,7 +78,7 @@ extension Recipe {
           "the model name \"\(name)\" becomes a folder: only letters, digits, \".\", \"_\", \"-\"")
       }
       let merged = YAMLValue(
-        node: YAMLValue.merged(defaults, under: YAMLValue.expanded(value.node)), path: value.path,
+        node: YAMLValue.merged(defaults, under: try value.expanded()), path: value.path,
         source: value.source)
       self.models.append(try ModelRecipe(name: name, merged))
     }
@@ -83,7 +89,14 @@ extension Recipe {
     for (name, value) in try top["bundles"]?.members(keys: nil).sorted(by: { $0.key < $1.key })
       ?? []
     {
-      bundles.append(try BundleRecipe(name: name, value, models: names))
+      let bundle = try BundleRecipe(name: name, value, models: names)
+      guard !names.contains(name), !names.contains("\(name).tar.zst") else {
+        throw value.error("a model is called like the bundle \"\(name)\"; give one another name")
+      }
+      guard !bundle.models.isEmpty || !bundle.include.isEmpty else {
+        throw value.error("the bundle \"\(name)\" would be empty")
+      }
+      bundles.append(bundle)
     }
   }
 

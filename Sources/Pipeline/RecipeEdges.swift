@@ -2,6 +2,7 @@
 // Pipeline: which stage reads and writes what, as build statements. The rules are in BuildRules.
 
 internal import Diagnostics
+internal import Glibc
 
 /// The samples of one model, cut and listed.
 struct ModelSamples {
@@ -96,7 +97,8 @@ struct RecipeEdges {
 
   /// Names that people type: a model for its artefacts, a bundle for its archive.
   private mutating func alias(_ name: String, _ targets: [String]) throws(QuenchError) {
-    guard aliases.insert(name).inserted, name != out else { return }
+    // A file of this name would be taken for what the alias makes.
+    guard aliases.insert(name).inserted, name != out, access(name, F_OK) != 0 else { return }
     try manifest.build([name], rule: "phony", inputs: targets)
   }
 

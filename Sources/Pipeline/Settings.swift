@@ -56,7 +56,8 @@ struct BundleSettings: Encodable {
           "evaluation": layout.evaluation,
         ],
         inputs: [
-          model.model, layout.preprocess, layout.precision, layout.merged, layout.evaluationSamples,
+          model.model, layout.folded, layout.preprocess, layout.precision, layout.merged,
+          layout.evaluationSamples,
         ] + (layout.isTuned ? [layout.tuningReport, layout.tuningSamples] : []) + runtime,
         datasets: [
           Dataset(name: "calibration", files: samples[model.name]?.calibration.files ?? []),

@@ -23,7 +23,7 @@ struct YAMLSource {
 
   init(path: String, text: String) {
     self.path = path
-    lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+    lines = text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline)
   }
 
   func place(of mark: Mark?) -> Place {
@@ -159,11 +159,17 @@ extension YAMLValue {
   }
 
   /// The mapping with YAML's merge key (`<<: *name`) worked in: what the mapping says itself wins.
-  static func expanded(_ node: Node) -> Node {
-    guard case .mapping(var mapping) = node else { return node }
-    guard let base = mapping["<<"] else { return node }
+  ///
+  /// Mappings inside are merged key by key too, as `defaults` are.
+  func expanded() throws(QuenchError) -> Node {
+    guard case .mapping(var mapping) = node, let base = mapping["<<"] else { return node }
+    guard case .mapping = base else {
+      throw YAMLValue(node: base, path: "\(path).<<", source: source)
+        .error("\"<<\" under \"\(path)\" must name one mapping, for example <<: *base")
+    }
     mapping["<<"] = nil
-    return merged(expanded(base), under: .mapping(mapping))
+    let below = YAMLValue(node: base, path: path, source: source)
+    return YAMLValue.merged(try below.expanded(), under: .mapping(mapping))
   }
 
   /// `base` with what this mapping says on top, mapping by mapping.

@@ -164,4 +164,81 @@ struct StalenessTests {
     #expect(run.ran.filter { $0 == "observe" }.count == 1)
     #expect(project.space.read("build/release.tar.zst") == first)
   }
+
+  @Test(
+    "folders with unusual names are tracked: a new image in them is noticed",
+    arguments: ["with space", "back\\slash", "a#b", "co:lon x", "do$lar", "quo'te;x", "back\\ x"])
+  func unusualNames(name: String) throws {
+    let project = try Project(calibration: 2)
+    let folder = "images/\(name)"
+    for index in 0..<3 { project.addImage("\(name)/\(index).png", seed: index) }
+    project.space.write(
+      "quench.yaml",
+      Project.recipe.replacing("images/calibration", with: "\"\(yaml(folder))\""))
+    let first = try project.quench("build")
+    try #require(first.status == 0, "\(first.output)\(first.errors)")
+    #expect(try project.quench("build").ran.isEmpty)
+    project.addImage("\(name)/fresh.png", seed: 44)
+    let run = try project.quench("build")
+    #expect(run.status == 0, "\(run.errors)")
+    #expect(run.ran.filter { $0 == "observe" }.count == 1, "\(run.output)\(run.errors)")
+  }
+
+  private func yaml(_ text: String) -> String {
+    text.replacing("\\", with: "\\\\").replacing("\"", with: "\\\"")
+  }
+
+  @Test("status, why and -n speak of the next build, also when quench.yaml changed")
+  func questions() throws {
+    let project = try Self.built()
+    #expect(try project.quench("status", "--exit-code").status == 0)
+    project.space.write(
+      "quench.yaml",
+      Project.recipe.replacing(
+        "target: {soc", with: "calibrate: {method: minmax}\n    target: {soc"))
+    let status = try project.quench("status", "--exit-code")
+    #expect(status.status == 2, "\(status.output)")
+    #expect(status.output.contains("mse"), "\(status.output)")
+    let why = try project.quench("why", "build/release.tar.zst")
+    #expect(why.output.contains("--method mse"), "\(why.output)")
+    let dry = try project.quench("build", "-n")
+    #expect(dry.output.contains("calibrate tiny"), "\(dry.output)")
+    #expect(try project.quench("build").ran.contains("calibrate"))
+  }
+
+  @Test("rules of the project's own are noticed when they come, change and go")
+  func ownRules() throws {
+    let project = try Self.built()
+    _ = try project.run("/bin/cp", ["-r", ".quench/rules", "BuildRules"])
+    #expect(try project.quench("build").status == 0)
+    let rules = try #require(project.space.text("BuildRules/bundle.ninja"))
+    project.space.write(
+      "BuildRules/bundle.ninja",
+      rules.replacing("description = pack", with: "description = wrap"))
+    project.addImage("calibration/new.png", seed: 5)
+    let own = try project.quench("build")
+    #expect(own.status == 0 && own.output.contains("wrap release"), "\(own.output)\(own.errors)")
+    try FileManager.default.removeItem(atPath: project.space.path("BuildRules"))
+    project.addImage("calibration/newer.png", seed: 6)
+    let back = try project.quench("build")
+    #expect(
+      back.status == 0 && back.output.contains("pack release"), "\(back.output)\(back.errors)")
+  }
+
+  @Test("whatever of .quench is lost, the next build ends in the same bytes")
+  func lostState() throws {
+    let project = try Self.built(calibration: 8)
+    let bundle = project.space.read("build/release.tar.zst")
+    for lost in [
+      ".quench/settings", ".quench/shards", ".quench/log", ".quench/build.ninja", ".quench",
+    ] {
+      _ = try project.run("/bin/rm", ["-rf", lost])
+      let run = try project.quench("build")
+      #expect(run.status == 0, "\(lost): \(run.errors)")
+      #expect(project.space.read("build/release.tar.zst") == bundle, "\(lost)")
+    }
+    project.space.write(".quench/build.ninja", "garbage |\n")
+    #expect(try project.quench("build").status == 0)
+    #expect(project.space.read("build/release.tar.zst") == bundle)
+  }
 }

@@ -80,6 +80,11 @@ struct RecipeTests {
       ("    finetune: {external: {command: a}, epochs: 3}", 7, "our own training", ""),
       ("  bad name: {}", 7, "becomes a folder", ""),
       ("    precision: [", 8, "malformed YAML", ""),
+      ("    overrides: {conv: {precison: fp16}}", 7, "unknown key \"precison\"", "precision"),
+      ("    <<: 5", 7, "must name one mapping", ""),
+      ("out: ../elsewhere", 7, "inside the project", ""),
+      ("out: .quench/x", 7, "inside the project", ""),
+      ("bundles: {net: {}}", 7, "called like the bundle", ""),
     ])
   func refusals(line: String, number: Int, message: String, hint: String) throws {
     let error = try #require(throws: QuenchError.self) {

@@ -67,7 +67,7 @@ final class BuildRun {
     self.options = options
     isQuiet = quiet
     isRecipe = options.manifest == Layout.manifest
-    build = try Build(options, after: glance)
+    build = try ProjectOptions.opened(options, after: glance)
     display = BuildDisplay(
       isQuiet: quiet, explains: options.explain, isDryRun: options.dryRun,
       showsCommands: options.verbose)
@@ -102,7 +102,10 @@ final class BuildRun {
       EventLines.end(summary)
       return summary
     }
-    if isRecipe, !options.dryRun, !isQuiet, try ResultTables.show(of: display.finished) {
+    if isRecipe, !options.dryRun, !isQuiet,
+      try ResultTables.show(
+        of: display.finished, failed: Set(summary.failed))
+    {
       // Under the tables, so that what went wrong is the last thing seen.
       display.repeatFailures()
     }

@@ -46,14 +46,30 @@ struct ProjectOptions: ParsableArguments {
     return String(cString: path)
   }
 
+  /// A build of the manifest; one of ours that cannot be read is made anew.
+  static func opened(
+    _ options: BuildOptions, after glance: Glance? = nil
+  ) throws(QuenchError) -> Build {
+    do throws(QuenchError) {
+      return try Build(options, after: glance)
+    } catch {
+      guard options.manifest == Layout.manifest else { throw error }
+      try Generator(Surroundings.ofThisMachine()).run()
+      return try Build(options)
+    }
+  }
+
   /// A build to ask questions of: its manifest is up to date first, so that the answers are those of
   /// the next build. Runs no stage.
   func question() throws(QuenchError) -> Build { try ProjectOptions.question(prepare()) }
 
   /// The same with options that were prepared before.
   static func question(_ options: BuildOptions) throws(QuenchError) -> Build {
-    let build = try Build(options)
-    guard options.manifest == Layout.manifest else { return build }
+    let build = try opened(options)
+    // Nothing is written where nothing has to be: a project that may only be read can be asked.
+    guard options.manifest == Layout.manifest,
+      try build.status(targets: [Layout.manifest]).contains(where: { $0.reason != nil })
+    else { return build }
     let summary = try build.run(targets: [Layout.manifest]) { event in
       if case .finished(_, .failed, let output, _, _) = event { Terminal.write(2, output) }
     }

@@ -16,7 +16,7 @@ struct CleanCommand: ParsableCommand {
   func run() throws {
     var options = try project.prepare()
     options.dryRun = dryRun
-    let build = try Build(options)
+    let build = try ProjectOptions.opened(options)
     let removed =
       try dead
       ? build.cleanDead { show($0) } : build.clean(CleanScope(targets: targets)) { show($0) }

@@ -3,7 +3,10 @@
 
 internal import ArgumentParser
 internal import Artifacts
+internal import Diagnostics
 internal import Measurement
+internal import ONNXModel
+internal import Pipeline
 
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -12,6 +15,8 @@ struct EvaluateCommand: ParsableCommand {
   @OptionGroup var stage: StageOptions
   @Option(help: "The folded FP32 model.") var model: String
   @Option(help: "The model as you have it, whose size is compared.") var original: String?
+  @Option(help: "Names the files of that model's external data, as make reads it.")
+  var depfile: String?
   @Option(help: "The OM file or QDQ model to judge.") var candidate: String
   @Option(help: "The QDQ model that stands in for an OM file which only a device can run.")
   var qdq: String?
@@ -27,11 +32,25 @@ struct EvaluateCommand: ParsableCommand {
   func run() throws {
     try stage.check("evaluate")
     var report = try Evaluation.evaluate(
-      reference: model, original: original, candidate: candidate, standIn: qdq, config: config,
+      reference: model, originalBytes: try originalSize(), candidate: candidate, standIn: qdq,
+      config: config,
       samples: try data.list(), preprocessing: try data.steps(), metric: metric,
       policy: data.onCorrupt, threads: data.threads, progress: StageProgress.report)
     report.onCalibrationSamples = calibrationSamples
     if let ptq { try report.show(beside: ArtifactJSON.read(EvaluationReport.self, from: ptq)) }
     try ArtifactJSON.write(report, to: output)
+  }
+
+  /// The size of the user's model with the files that hold its weights; writes the depfile.
+  private func originalSize() throws(QuenchError) -> Int? {
+    guard let original else { return nil }
+    let external = try Model.read(original).externalDataFiles
+    if let depfile {
+      let rule = try DepFileText.rule(output, dependsOn: external)
+      try FileContent.replace(depfile, with: Array(rule.utf8))
+    }
+    var size = try FileContent.size(original)
+    for path in external { size += try FileContent.size(path) }
+    return size
   }
 }

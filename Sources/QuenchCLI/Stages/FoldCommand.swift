@@ -37,7 +37,7 @@ struct FoldCommand: ParsableCommand {
     try FileContent.replace(output, with: bytes)
     try ArtifactJSON.write(list, to: tensors)
     if let depfile {
-      let rule = DepFileText.rule(output, dependsOn: network.externalDataFiles)
+      let rule = try DepFileText.rule(output, dependsOn: network.externalDataFiles)
       try FileContent.replace(depfile, with: Array(rule.utf8))
     }
   }

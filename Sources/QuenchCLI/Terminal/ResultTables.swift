@@ -12,9 +12,13 @@ internal import Pipeline
 enum ResultTables {
   /// Shows the figures of each model that was evaluated or judged, and the bundles that were packed.
   ///
-  /// - Parameter finished: first outputs of the edges that ended.
+  /// - Parameters:
+  ///   - finished: first outputs of the edges that ended.
+  ///   - failed: those of them that failed.
   /// - Returns: whether anything was shown.
-  static func show(of finished: Set<String>) throws(QuenchError) -> Bool {
+  static func show(
+    of finished: Set<String>, failed: Set<String>
+  ) throws(QuenchError) -> Bool {
     // A recipe that cannot be read has been told by the edge that reads it.
     guard !finished.isEmpty, let recipe = try? Recipe.read(Layout.recipe) else { return false }
     var isShown = false
@@ -30,6 +34,12 @@ enum ResultTables {
     }
     for bundle in recipe.bundles {
       let path = Layout.bundle(bundle.name, out: recipe.out)
+      if !failed.isEmpty, !finished.contains(path) || failed.contains(path) {
+        if access(path, F_OK) == 0 {
+          Terminal.print("\nbundle  not packed; \(path) is of an earlier build")
+        }
+        continue
+      }
       guard finished.contains(path) else { continue }
       var status = stat()
       guard stat(path, &status) == 0 else { continue }
