@@ -34,7 +34,7 @@ extension Session {
         }
       }
     }
-    try protectUnknown(edge, run, events)
+    try protectUnknown(edge, run)
     for node in graph.outputs(edge) {
       try files.makeParents(of: paths.string(node))
       run.outputs.append(try files.identity(node, in: paths))
@@ -244,6 +244,7 @@ extension Session {
     }
     for node in unsettled { events(.warning(warning(node, run))) }
     try record(edge, run.reason, observed, outputs, (unsettled, written), milliseconds)
+    try settleUnknown(edge, events)
     if graph.has(.rspfile, edge) {
       let path = try graph.string(.rspfile, of: edge, quoting: .none)
       if !path.isEmpty, !options.keepsResponseFiles { try files.remove(path) }

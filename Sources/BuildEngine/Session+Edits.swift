@@ -24,27 +24,31 @@ extension Session {
     }
   }
 
-  /// Copies an edited file to a free name beside it.
+  /// Copies an edited file to a free name beside it, and says so.
   func keepEdit(_ node: Int32, _ events: (BuildEvent) -> Void) throws(QuenchError) {
+    guard let name = try copyAside(node) else { return }
+    events(.editKept(path: paths.string(node), as: name))
+  }
+
+  /// - Returns: the copy's name; nil when an equal copy is there already.
+  private func copyAside(_ node: Int32) throws(QuenchError) -> String? {
     let path = paths.string(node)
     let bytes = try files.read(path)
     var name = path + ".edited"
     var number = 1
     while try files.identity(name) != nil {
       // An equal copy is copy enough.
-      if try files.read(name) == bytes { return }
+      if try files.read(name) == bytes { return nil }
       number += 1
       name = path + ".edited\(number)"
     }
     try files.write(name, bytes)
-    events(.editKept(path: path, as: name))
+    return name
   }
 
   /// Keeps a copy of an editable output of which nobody knows who wrote it: its edge has no
   /// intact record, so that it may hold somebody's work.
-  func protectUnknown(_ edge: Int32, _ run: Run, _ events: (BuildEvent) -> Void)
-    throws(QuenchError)
-  {
+  func protectUnknown(_ edge: Int32, _ run: Run) throws(QuenchError) {
     guard graph.isSet(.keepEdits, of: edge), log.state(graph.firstOutput(edge)) != .done else {
       return
     }
@@ -53,7 +57,20 @@ extension Session {
       guard log.contentKind[Int(content)] == .file, run.previousOutputs[node] != content else {
         continue
       }
-      try keepEdit(node, events)
+      unclaimed[node] = try copyAside(node)
+    }
+  }
+
+  /// After the edge ran: a copy of what the command has just written again was nobody's work.
+  func settleUnknown(_ edge: Int32, _ events: (BuildEvent) -> Void) throws(QuenchError) {
+    for node in graph.outputs(edge) {
+      guard let copy = unclaimed.removeValue(forKey: node) else { continue }
+      let path = paths.string(node)
+      if try files.read(copy) == files.read(path) {
+        try files.remove(copy)
+      } else {
+        events(.editKept(path: path, as: copy))
+      }
     }
   }
 

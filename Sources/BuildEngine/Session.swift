@@ -7,6 +7,8 @@ internal import Glibc
 
 /// All that lives from the moment the lock is taken until it is given back.
 final class Session {
+  /// Copies of editable outputs of which nobody knows who wrote them, by output.
+  var unclaimed: [Int32: String] = [:]
   /// What has to be remembered of a command until it ends.
   struct Run {
     var edge: Int32

@@ -237,6 +237,10 @@ struct StalenessTests {
       #expect(run.status == 0, "\(lost): \(run.errors)")
       #expect(project.space.read("build/release.tar.zst") == bundle, "\(lost)")
     }
+    let copies = try FileManager.default.contentsOfDirectory(
+      atPath: project.space.path("build/tiny")
+    ).filter { $0.contains(".edited") }
+    #expect(copies.isEmpty, "nothing was edited, so nothing is kept aside: \(copies)")
     project.space.write(".quench/build.ninja", "garbage |\n")
     #expect(try project.quench("build").status == 0)
     #expect(project.space.read("build/release.tar.zst") == bundle)
