@@ -46,8 +46,12 @@ private struct LayerFinder {
   let shapes: [String: [Int]]
   let consumers: [String: [Int]]
   let outputs: Set<String>
+  let model: Model
+  /// What was inferred, where the model does not say all shapes itself.
+  let types: [String: TensorType]
 
   init(_ model: Model) throws(QuenchError) {
+    self.model = model
     nodes = model.graph.nodes
     weights = Dictionary(
       model.graph.initializers.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
@@ -62,13 +66,14 @@ private struct LayerFinder {
       !candidates.contains(node.opType)
         || (node.inputs.prefix(1) + node.outputs.prefix(1)).allSatisfy { shapes[$0] != nil }
     }
+    var types: [String: TensorType] = [:]
     if !isComplete {
       var inputs: [String: [Int]] = [:]
       for input in model.graph.inputs { inputs[input.name] = input.fixedShape }
-      for (name, type) in try ShapeInference.infer(model, inputs: inputs) {
-        shapes[name] = type.shape
-      }
+      types = try ShapeInference.infer(model, inputs: inputs)
+      for (name, type) in types { shapes[name] = type.shape }
     }
+    self.types = types
     self.shapes = shapes
   }
 
@@ -188,9 +193,8 @@ private struct LayerFinder {
 
   private func shape(of tensor: String) throws(QuenchError) -> [Int] {
     guard let shape = shapes[tensor] else {
-      throw QuenchError(
-        .data, "the shape of tensor \"\(tensor)\" is not known", at: .tensor(tensor),
-        try: "quench fold, which records all shapes")
+      // Names the operator on the way whose result is not known.
+      throw ShapeInference.missing(tensor, in: model, types: types)
     }
     return shape
   }
