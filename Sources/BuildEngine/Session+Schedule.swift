@@ -115,6 +115,10 @@ extension Session {
     case .fresh:
       if options.reportsFresh { events(.skipped(try build.info(edge))) }
       scheduler.examined(step, isStale: false)
+    case .edited(let nodes) where options.discardEdits:
+      if !options.dryRun { for node in nodes { try keepEdit(node, events) } }
+      let reason = Reason.outputChanged(paths.string(nodes[0]))
+      try runOrPretend(step, plan, reason, &scheduler, events)
     case .edited(let nodes):
       for node in nodes {
         let edit = handEdit(node, edge)

@@ -39,10 +39,11 @@ extension Recipe {
 
   private static func syntaxError(_ error: YamlError, _ source: YAMLSource) -> QuenchError {
     switch error {
-    case .duplicatedKeysInMapping(let duplicates, _):
-      let keys = duplicates.map { "\"\($0)\"" }.joined(separator: ", ")
+    case .duplicatedKeysInMapping(let duplicates, let context):
+      let key = duplicates.min() ?? ""
       return QuenchError(
-        .data, "a key stands twice in one mapping: \(keys)", at: .file(source.path))
+        .data, "the key \"\(key)\" stands twice in one mapping",
+        at: source.place(ofSecond: key, from: context.mark))
     case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
       .composer(_, let problem, let mark, _):
       return QuenchError(

@@ -31,6 +31,22 @@ struct YAMLSource {
     let text = lines.indices.contains(mark.line - 1) ? String(lines[mark.line - 1]) : ""
     return .line(file: path, line: mark.line, column: mark.column, text: text)
   }
+
+  /// Where a key stands for the second time in the mapping that begins at `mark`: the parser tells
+  /// only the mapping's place.
+  func place(ofSecond key: String, from mark: Mark) -> Place {
+    let indent = String(repeating: " ", count: mark.column - 1)
+    var seen = 0
+    for index in lines.indices.dropFirst(mark.line - 1)
+    where lines[index].hasPrefix(indent + key + ":") {
+      seen += 1
+      if seen == 2 {
+        return .line(
+          file: path, line: index + 1, column: mark.column, text: String(lines[index]))
+      }
+    }
+    return place(of: mark)
+  }
 }
 
 // MARK: - Reading

@@ -103,6 +103,17 @@ struct KeepEditsTests {
     #expect(world.text("made.cfg.edited2") == "edited again\n")
   }
 
+  @Test("discarding makes an edited file anew also when nothing else changed")
+  func discardAlone() throws {
+    let world = try prepared()
+    let made = world.text("made.cfg")
+    world.write("made.cfg", "nonsense\n")
+    #expect(try world.build([]) { $0.discardEdits = true }.ran.first == "made.cfg")
+    #expect(world.text("made.cfg") == made)
+    #expect(world.text("made.cfg.edited") == "nonsense\n")
+    #expect(try world.build([]) { $0.discardEdits = true }.ran.isEmpty)
+  }
+
   @Test("a file of unknown origin is kept beside what is made in its place")
   func unknownOrigin() throws {
     let world = try prepared()

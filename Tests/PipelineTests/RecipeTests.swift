@@ -81,6 +81,7 @@ struct RecipeTests {
       ("  bad name: {}", 7, "becomes a folder", ""),
       ("    precision: [", 8, "malformed YAML", ""),
       ("    overrides: {conv: {precison: fp16}}", 7, "unknown key \"precison\"", "precision"),
+      ("    model: other.onnx", 7, "the key \"model\" stands twice", ""),
       ("    <<: 5", 7, "must name one mapping", ""),
       ("out: ../elsewhere", 7, "inside the project", ""),
       ("out: .quench/x", 7, "inside the project", ""),

@@ -125,7 +125,7 @@ struct RunOptions: ParsableArguments {
   var debug: DebugMode?
 
   @Flag(help: "Leave outputs that no edge makes any more.") var keepDead = false
-  @Flag(help: "Overwrite edited files whose inputs changed; the edited file is kept beside it.")
+  @Flag(help: "Make edited files anew; what was edited is kept beside them.")
   var discardEdits = false
 
   @Flag(inversion: .prefixedNo, help: "Keep outputs in .quench/cache and take them from there.")
