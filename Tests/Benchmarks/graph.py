@@ -47,6 +47,11 @@ def main(folder, edges):
         text.append(f"build bin/p{index}: join {members}\nbuild p{index}: phony bin/p{index}\n")
     text.append("build all: phony " + " ".join(f"p{i}" for i in range(programs)) + "\ndefault all\n")
     put(folder, "build.ninja", "".join(text))
+    # What a build must look at, for the floor: everything but the lists that commands copy.
+    named = [f"include/h{index}.h" for index in range(headers)]
+    named += [name for out in objects for name in (out.replace("obj/", "src/")[:-1] + "c", out)]
+    named += parts + [f"bin/p{index}" for index in range(programs)]
+    put(folder, "files.txt", "".join(name + "\n" for name in named))
 
 
 def put(folder, name, text):
