@@ -32,6 +32,7 @@ let goldenFolders: [String: [String]] = [
   "CompilationTests": ["Golden"],
   "DatasetsTests": ["Golden"],
   "EndToEndTests": ["Golden"],
+  "FinetuningTests": ["Golden"],
   "QuantizationTests": ["Golden"],
 ]
 
