@@ -45,27 +45,7 @@ public enum ExternalResult {
           try: "train the model in QUENCH_MODEL and keep its graph")
       }
     }
-    for entry in ptq.config.entries {
-      guard case .vector = entry.value else { continue }
-      throw QuenchError(
-        .data,
-        "calibration.cfg sets weight scales of \"\(entry.name)\", whose weights were trained",
-        at: .node(entry.name), try: "remove its VECTOR line")
-    }
-    var scales = ptq.scales
-    scales.model = try ContentDigest.of(folded.encode()).hex
-    scales.weights = [:]
-    let (wide, single) = (
-      try WeightQuantizer.scales(for: found, in: folded, plan: .perChannel),
-      try WeightQuantizer.scales(for: found, in: folded, plan: .perTensor)
-    )
-    for layer in found {
-      // A layer's weight may have got another name: the layer's old weight says of what kind.
-      let old = wanted.first { $0.name == layer.name }?.weight ?? layer.weight
-      let isSingle = ptq.scales.weights[old].map { $0.axis == nil } ?? true
-      scales.weights[layer.weight] = isSingle ? single[layer.weight] : wide[layer.weight]
-    }
-    let network = QuantizableNetwork(model: folded, config: ptq.config, scales: scales)
+    let network = try RenewedScales.quantizable(folded, like: ptq)
     return (network, TrainingReport.external)
   }
 }

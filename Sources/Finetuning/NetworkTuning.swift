@@ -107,6 +107,10 @@ public struct NetworkTuning {
     graphOptions.threads = threads
     graphOptions.weightBits = options.weightBits ?? 8
     let isQuantized = options.fakeQuantization ?? true
+    if !isQuantized {
+      try requireSomethingToLearn(settings)
+      try RenewedScales.check(ptq)
+    }
     let graph = try TrainableGraph(
       ptq.model, config: isQuantized ? ptq.config : nil, scales: isQuantized ? ptq.scales : nil,
       options: graphOptions)
@@ -140,11 +144,12 @@ public struct NetworkTuning {
   /// The network as the graph is now.
   private func network(_ graph: TrainableGraph) throws(QuenchError) -> QuantizableNetwork {
     let trained = try graph.exported()
-    // The control without fake quantization has no scales of its own.
-    var scales = trained.scales ?? ptq.scales
+    guard var scales = trained.scales, let config = trained.config else {
+      // The control without fake quantization has no scales of its own.
+      return try RenewedScales.quantizable(trained.model, like: ptq)
+    }
     scales.model = try ContentDigest.of(trained.model.encode()).hex
-    return QuantizableNetwork(
-      model: trained.model, config: trained.config ?? ptq.config, scales: scales)
+    return QuantizableNetwork(model: trained.model, config: config, scales: scales)
   }
 
   private func makeTeacher(
@@ -178,6 +183,15 @@ extension NetworkTuning {
           + (obstacle.map { ": the operator \($0.opType) passes no gradient on" } ?? ""),
         at: obstacle.map { .node($0.node) }, try: "finetune: {enabled: false}")
     }
+  }
+
+  /// The float network is at distance 0 from itself: distillation alone would do nothing.
+  private func requireSomethingToLearn(_ settings: TrainingSettings) throws(QuenchError) {
+    guard !settings.loss.needsLabels, try ptq.model.encode() == teacher.encode() else { return }
+    throw QuenchError(
+      .data,
+      "the float control begins as the network that distillation follows, so it has nothing to learn",
+      at: .file(optionsPath), try: "labels, and finetune: {loss: crossEntropy} or {loss: both}")
   }
 
   /// Half a gibibyte, or less where the samples take less.

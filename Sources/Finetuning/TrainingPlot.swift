@@ -73,7 +73,7 @@ public enum TrainingPlot {
       lines.append(Line(name: "held back", points: [(0, start)] + epochs, color: colors[0]))
       lines.append(
         Line(
-          name: "PTQ", points: [(0, start), (Double(steps), start)], color: colors[1],
+          name: report.startName, points: [(0, start), (Double(steps), start)], color: colors[1],
           dashed: true))
     }
     return panel(
@@ -94,7 +94,8 @@ public enum TrainingPlot {
       lines.append(Line(name: name, points: points, color: color))
       lines.append(
         Line(
-          name: "\(name), PTQ", points: [(0, 100 * start), (Double(steps), 100 * start)],
+          name: "\(name), \(report.startName)",
+          points: [(0, 100 * start), (Double(steps), 100 * start)],
           color: color, dashed: true))
     }
     add("top-1 in %", colors[0], report.ptq?.accuracy, report.epochs.map(\.accuracy))

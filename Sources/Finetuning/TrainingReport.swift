@@ -29,7 +29,8 @@ public struct TrainingReport: JSONArtifact, Equatable {
   public var steps: Int
   /// Whether it ended before the last epoch because nothing improved.
   public var stoppedEarly: Bool
-  /// Loss, accuracy and agreement of PTQ on the held-back samples; nil for an external command.
+  /// Loss, accuracy and agreement on the held-back samples where training began: PTQ, of the
+  /// control the float network; nil for an external command.
   public var ptq: Figures?
   /// The same of the best epoch; nil when no epoch beat PTQ.
   public var tuned: Figures?
@@ -61,6 +62,9 @@ public struct TrainingReport: JSONArtifact, Equatable {
       agreement = result.agreement
     }
   }
+
+  /// What training began as, in words.
+  public var startName: String { kind == "float" ? "FP32" : "PTQ" }
 
   /// Of a network that a command of the user's trained: nothing is known but that it is taken.
   static let external = TrainingReport(

@@ -10,6 +10,8 @@ public struct FinetuneRecipe: Sendable {
   public var settings: SettingsValue
   /// The samples to train on; nil: the calibration samples.
   public var data: SampleSource?
+  /// Whether the float network is trained alike beside it, to see what training alone gains.
+  public var hasControl = false
   /// The user's own training, in place of ours.
   public var external: ExternalTraining?
 }
@@ -45,7 +47,8 @@ extension FinetuneRecipe {
   static func decode(_ value: YAMLValue?) throws(QuenchError) -> FinetuneRecipe? {
     guard let value else { return nil }
     let plain = [String](numbers.keys) + integers.keys + words.keys
-    let keys = try value.members(keys: plain + ["enabled", "data", "augment", "external"])
+    let keys = try value.members(
+      keys: plain + ["enabled", "data", "augment", "control", "external"])
     var settings: [String: SettingsValue] = [:]
     for (name, range) in numbers {
       if let number = keys[name] { settings[name] = .number(try number.number(range)) }
@@ -64,14 +67,26 @@ extension FinetuneRecipe {
       }
     }
     let data = try keys["data"].map { data throws(QuenchError) in try SampleSource(data) }
+    let hasControl = try keys["control"]?.bool() ?? false
     let external = try keys["external"].map(ExternalTraining.init)
-    if external != nil, let odd = (plain + ["augment"]).sorted().first(where: { keys[$0] != nil }) {
+    if external != nil,
+      let odd = (plain + ["augment", "control"]).sorted().first(where: { keys[$0] != nil })
+    {
       throw (keys[odd] ?? value).error(
         "\"\(odd)\" is for our own training; an external command has settings of its own",
         try: "remove \"\(odd)\", or \"external\"")
     }
+    if hasControl, let control = keys["control"] {
+      let words = [try keys["loss"]?.string(), try keys["recipe"]?.string()]
+      if words[0] == "distillation" || (words[0] == nil && words[1] != "article") {
+        throw control.error(
+          "the control would follow itself: distillation compares with the float network",
+          try: "loss: crossEntropy or loss: both, with labels in the training data")
+      }
+    }
     guard try keys["enabled"]?.bool() ?? false else { return nil }
-    return FinetuneRecipe(settings: .object(settings), data: data, external: external)
+    return FinetuneRecipe(
+      settings: .object(settings), data: data, hasControl: hasControl, external: external)
   }
 }
 

@@ -23,6 +23,8 @@ public struct Layout: Sendable {
   let name: String
   /// Whether the network is fine-tuned, so that its quantization comes from `finetune/`.
   public let isTuned: Bool
+  /// Below the directories of training.
+  private var part = ""
 
   /// The layout of one model.
   public init(out: String, model: ModelRecipe) {
@@ -64,7 +66,7 @@ public struct Layout: Sendable {
   public var report: String { "\(artefacts)/report.html" }
 
   /// Where training writes.
-  var tuning: String { "\(artefacts)/finetune" }
+  var tuning: String { "\(artefacts)/finetune\(part)" }
   var tuned: String { "\(tuning)/tuned.onnx" }
   var tunedScales: String { "\(tuning)/scales.json" }
   var tunedConfig: String { "\(tuning)/calibration.cfg" }
@@ -78,7 +80,13 @@ public struct Layout: Sendable {
   var ptqDeploy: String { "\(tuning)/ptq.deploy.onnx" }
   var ptqRecord: String { "\(tuning)/ptq.record.txt" }
   var ptqEvaluation: String { "\(tuning)/ptq.evaluation.json" }
-  var checkpoints: String { "\(Layout.state)/finetune/\(name)" }
+  /// The files of the float network that is trained alike, for comparison.
+  var control: Layout {
+    var files = self
+    files.part = "/control"
+    return files
+  }
+  var checkpoints: String { "\(Layout.state)/finetune/\(name)\(part)" }
 
   /// The scales that the network is quantized with.
   public var finalScales: String { isTuned ? tunedScales : scales }

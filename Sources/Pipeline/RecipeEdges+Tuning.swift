@@ -13,10 +13,6 @@ extension RecipeEdges {
     from network: String
   ) throws(QuenchError) {
     let read = [network, files.config, files.scales]
-    let written = [
-      ("tuned_scales", files.tunedScales), ("tuned_config", files.tunedConfig),
-      ("report", files.tuningReport), ("plot", files.tuningPlot),
-    ]
     let sources = [
       ("network", network), ("config", files.config), ("scales", files.scales),
     ]
@@ -27,15 +23,21 @@ extension RecipeEdges {
     let dataFiles =
       [files.preprocess, files.tuningSamples] + (network == files.folded ? [] : [files.folded])
     guard let external = finetune.external else {
-      try manifest.build(
-        [files.tuned], implicitOutputs: written.map(\.1), rule: "finetune", inputs: samples.files,
-        implicit: read + dataFiles + [files.tuningSettings],
-        words: sources + data + written + [
-          ("settings", files.tuningSettings), ("on_corrupt", model.onCorrupt.rawValue),
-          ("checkpoints", files.checkpoints),
-        ], variables: [("progress", "1"), ("label", model.name)])
+      for (rule, files) in [("finetune", files)]
+        + (finetune.hasControl ? [("control", files.control)] : [])
+      {
+        let written = RecipeEdges.written(files)
+        try manifest.build(
+          [files.tuned], implicitOutputs: written.map(\.1), rule: rule, inputs: samples.files,
+          implicit: read + dataFiles + [files.tuningSettings],
+          words: sources + data + written + [
+            ("settings", files.tuningSettings), ("on_corrupt", model.onCorrupt.rawValue),
+            ("checkpoints", files.checkpoints),
+          ], variables: [("progress", "1"), ("label", model.name)])
+      }
       return
     }
+    let written = RecipeEdges.written(files)
     try manifest.build(
       [files.trainedOutside], rule: "train", inputs: samples.files + external.inputs,
       implicit: read + dataFiles,
@@ -45,5 +47,13 @@ extension RecipeEdges {
       [files.tuned], implicitOutputs: written.map(\.1), rule: "adopt",
       inputs: [files.trainedOutside], implicit: read,
       words: sources + written, variables: [("label", model.name)])
+  }
+
+  /// What training writes beside the model.
+  private static func written(_ files: Layout) -> [(String, String)] {
+    [
+      ("tuned_scales", files.tunedScales), ("tuned_config", files.tunedConfig),
+      ("report", files.tuningReport), ("plot", files.tuningPlot),
+    ]
   }
 }

@@ -250,6 +250,7 @@ extension RecipeEdges {
     if samples.coverage != nil { pages.append(files.coverage) }
     try manifest.build(
       [files.report], rule: "report", inputs: pages, variables: [("label", model.name)])
+    if model.finetune?.hasControl == true { defaults.append(files.control.tuningReport) }
     defaults += [files.gate, files.report]
     try alias(model.name, [files.om, files.gate, files.report])
   }

@@ -148,6 +148,60 @@ struct FinetuneTests {
     }
   }
 
+  @Test("the FP32 control trains the float network with the same settings, and says so")
+  func control() throws {
+    let project = try Self.project(
+      Self.keys.replacing(
+        "epochs: 4",
+        with: """
+          data: {images: images/evaluation, labels: folders}, loss: both, control: true, epochs: 4
+          """))
+    // A network that is sure of one class, on noise of three: the labels correct that at once.
+    var model = try Project.network()
+    model.graph.setInitializer(Initializer("b2", Tensor(floats: [4, 0, -4], shape: [3])))
+    try project.space.write("tiny.onnx", model.encode())
+    for index in 0..<40 {
+      project.addImage("evaluation/\(index % 3)/more\(index).png", seed: 2000 + index)
+    }
+    let build = try project.quench("build")
+    try #require(build.status == 0, "\(build.errors)")
+    let beside = try #require(project.space.text("build/tiny/finetune/control/report.json"))
+    #expect(beside.contains("\"kind\" : \"float\""))
+    #expect(project.space.text("build/tiny/finetune/report.json")?.contains("quantized") == true)
+    #expect(try project.quench("build").output.contains("nothing to do"))
+
+    func tune(_ name: String, _ settings: String, _ more: [String] = []) throws -> Run {
+      project.space.write("settings.json", settings)
+      try FileManager.default.createDirectory(
+        atPath: project.space.path(name), withIntermediateDirectories: true)
+      return try project.run(
+        Project.binary, Self.arguments(name) + ["--control"] + more, environment: [:])
+    }
+    let labels = #"{"epochs": 30, "batch": 4, "learningRate": 0.02, "loss": "crossEntropy"}"#
+    let run = try tune("control", labels)
+    try #require(run.status == 0, "\(run.errors)")
+    let report = try #require(project.space.text("control/report.json"))
+    #expect(report.contains("\"kind\" : \"float\""))
+    // No scales took part.
+    #expect(report.contains("\"names\" : ["))
+    #expect(!report.contains("\"conv\""))
+    #expect(report.contains("\"keepsTuned\" : true"))
+    let trained = try Model.decode(#require(project.space.read("control/tuned.onnx")), path: "t")
+    let float = try Model.read(project.space.path("build/tiny/folded.onnx"))
+    #expect(
+      try trained.graph.initializer("w1")?.tensor() != float.graph.initializer("w1")?.tensor())
+    // The scales are PTQ's for the new weights.
+    let scales = try #require(project.space.read("control/scales.json"))
+    let digest = try ContentDigest.ofFile(project.space.path("control/tuned.onnx")).hex
+    #expect(String(decoding: scales, as: UTF8.self).contains(digest))
+
+    // It cannot follow itself.
+    let unlabelled = try tune("none", #"{"loss": "distillation"}"#)
+    #expect(unlabelled.status == 65)
+    #expect(unlabelled.errors.contains("nothing to learn"))
+    #expect(try tune("both", labels, ["--adopt", "tiny.onnx"]).status == 64)
+  }
+
   @Test("more epochs continue from the checkpoint with the bytes of a run that was never shorter")
   func grown() throws {
     let project = try Self.project()

@@ -122,6 +122,19 @@ struct GenerationTests {
         == .object(["epochs": .integer(5), "learningRate": .number(1e-5), "flip": .bool(true)]))
   }
 
+  @Test("the float control is trained beside, into files of its own, and changes no other edge")
+  func control() throws {
+    let keys = "\n    finetune: {enabled: true, loss: both"
+    let plain = try Self.statements(RecipeTests.smallest + keys + "}")
+    let edges = try Self.statements(RecipeTests.smallest + keys + ", control: true}")
+    let control = try #require(edges["build/net/finetune/control/tuned.onnx"])
+    #expect(control.contains(": control "))
+    #expect(control.contains("checkpoints = .quench/finetune/net/control\n"))
+    #expect(control.contains("report = build/net/finetune/control/report.json\n"))
+    #expect(edges["build/net/finetune/tuned.onnx"] == plain["build/net/finetune/tuned.onnx"])
+    #expect(edges["build/net/model.qdq.onnx"] == plain["build/net/model.qdq.onnx"])
+  }
+
   @Test("a command of the user's own trains instead, with its files tracked")
   func external() throws {
     let edges = try Self.statements(

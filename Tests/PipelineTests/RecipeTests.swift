@@ -76,6 +76,7 @@ struct RecipeTests {
       ("    finetune: {enabled: true, epoch: 3}", 7, "unknown key \"epoch\"", "mean \"epochs\""),
       ("    finetune: {learningRate: fast}", 7, "must be a number", ""),
       ("    finetune: {enabled: true, loss: mse}", 7, "\"mse\" is no value", ""),
+      ("    finetune: {control: true}", 7, "follow itself", "loss: crossEntropy"),
       ("    finetune: {external: {inputs: [a]}}", 7, "command\" is missing", ""),
       ("    finetune: {external: {command: a}, epochs: 3}", 7, "our own training", ""),
       ("  bad name: {}", 7, "becomes a folder", ""),

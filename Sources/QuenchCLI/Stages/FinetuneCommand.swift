@@ -32,6 +32,12 @@ struct FinetuneCommand: ParsableCommand {
   var threads: Int = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
   @Option(help: "A directory for checkpoints, from which a stopped run continues.")
   var checkpoints: String?
+  @Flag(
+    help: """
+      Train the FP32 model without fake quantization, with the same settings: shows what training \
+      alone gains. Needs labels. The scales written are PTQ's for what comes out.
+      """)
+  var control = false
   @Option(help: "An ONNX model that was trained elsewhere, taken instead of training.")
   var adopt: String?
   @Option(name: .shortAndLong, help: "The tuned model.") var output: String
@@ -46,12 +52,13 @@ struct FinetuneCommand: ParsableCommand {
     if adopt == nil, needed.contains(where: { $0 == nil }) {
       throw ValidationError("training needs --teacher, --preprocess and --samples")
     }
+    if adopt != nil, control { throw ValidationError("--control trains, --adopt does not") }
   }
 
   func run() throws {
     try stage.check("finetune")
     let ptq = QuantizableNetwork(
-      model: try Model.read(model),
+      model: try Model.read(start),
       config: try CalibrationConfig.parse(FileContent.read(config), path: config),
       scales: try ArtifactJSON.read(ScaleTable.self, from: scales))
     if let adopt {
@@ -61,9 +68,15 @@ struct FinetuneCommand: ParsableCommand {
     let result = try train(ptq)
     SkippedSamples.report(result.skipped)
     let verdict = result.report.verdict
-    if !verdict.keepsTuned { Terminal.warn("PTQ is kept: \(verdict.reason)") }
+    if !verdict.keepsTuned {
+      Terminal.warn("\(result.report.startName) is kept: \(verdict.reason)")
+    }
     try write(result.network, result.report)
   }
+
+  /// Where training begins, and what is handed on where it gains nothing: the control knows nothing
+  /// of quantization, so its biases are not corrected for it either.
+  private var start: String { control ? teacher ?? model : model }
 
   private func train(_ ptq: QuantizableNetwork) throws(QuenchError) -> TuningResult {
     guard let teacher, let preprocess, let samples else {
@@ -73,6 +86,7 @@ struct FinetuneCommand: ParsableCommand {
     if let settings {
       options = try TrainingOptions.decode(FileContent.read(settings), path: settings)
     }
+    if control { options.fakeQuantization = false }
     let tuning = NetworkTuning(
       ptq: ptq, teacher: try Model.read(teacher), samples: try SampleList.read(samples),
       preprocessing: try Preprocessing(json: FileContent.read(preprocess), path: preprocess),
@@ -89,7 +103,7 @@ struct FinetuneCommand: ParsableCommand {
       try FileContent.replace(tunedConfig, with: tuned.config.encode())
       try ArtifactJSON.write(tuned.scales, to: tunedScales)
     } else {
-      for (from, to) in [(model, output), (config, tunedConfig), (scales, tunedScales)] {
+      for (from, to) in [(start, output), (config, tunedConfig), (scales, tunedScales)] {
         try FileContent.replace(to, with: try FileContent.read(from))
       }
     }
