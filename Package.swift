@@ -116,6 +116,13 @@ let package = Package(
     tests("MeasurementTests", ["Measurement"]),
     tests("PipelineTests", ["Pipeline"]),
     tests("ArchitectureTests", []),
+    // Benchmarks: built only when asked for.
+    .target(
+      name: "FusedPeak", dependencies: [], path: "Tests/Benchmarks/FusedPeak",
+      cSettings: [.unsafeFlags(["-O2"])]),
+    .executableTarget(
+      name: "TrainingStep", dependencies: ["Finetuning", "FusedPeak"],
+      path: "Tests/Benchmarks/TrainingStep", swiftSettings: language),
     tests("EndToEndTests", ["Artifacts", "ONNXModel", "Pipeline", "Tensors", "quench"]),
   ],
   swiftLanguageModes: [.v6]

@@ -6,13 +6,22 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #define SLOTS 3
+#define KINDS 64  // of tasks that the meter tells apart
 
 typedef struct {
   void *memory[SLOTS];
   size_t bytes[SLOTS];
+  double busy;  // seconds of this worker in the call under way
 } scratch;
+
+typedef struct {
+  int32_t count;
+  ck_train_meter kinds[KINDS];
+} meter;
 
 struct ck_train_pool {
   int32_t threads;
@@ -26,6 +35,7 @@ struct ck_train_pool {
   void *context;
   ptrdiff_t tasks;
   atomic_ptrdiff_t next;
+  meter *meter;  // NULL when nobody counts
 };
 
 typedef struct {
@@ -33,12 +43,20 @@ typedef struct {
   int32_t worker;
 } worker_start;
 
+static double seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 static void work(ck_train_pool *pool, int32_t worker) {
+  double begin = pool->meter ? seconds() : 0;
   for (;;) {
     ptrdiff_t task = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-    if (task >= pool->tasks) return;
+    if (task >= pool->tasks) break;
     pool->run(pool->context, task, worker);
   }
+  if (pool->meter) pool->scratches[worker].busy = seconds() - begin;
 }
 
 static void *worker_main(void *argument) {
@@ -100,16 +118,13 @@ void ck_train_pool_free(ck_train_pool *pool) {
   pthread_cond_destroy(&pool->done);
   pthread_cond_destroy(&pool->start);
   pthread_mutex_destroy(&pool->lock);
+  free(pool->meter);
   free(pool->scratches);
   free(pool->handles);
   free(pool);
 }
 
-void ck_train_run(ck_train_pool *pool, ck_train_task run, void *context, ptrdiff_t tasks) {
-  if (pool->threads == 1 || tasks <= 1) {
-    for (ptrdiff_t task = 0; task < tasks; task++) run(context, task, 0);
-    return;
-  }
+static void run_all(ck_train_pool *pool, ck_train_task run, void *context, ptrdiff_t tasks) {
   pthread_mutex_lock(&pool->lock);
   pool->run = run;
   pool->context = context;
@@ -123,6 +138,44 @@ void ck_train_run(ck_train_pool *pool, ck_train_task run, void *context, ptrdiff
   pthread_mutex_lock(&pool->lock);
   while (pool->running > 0) pthread_cond_wait(&pool->done, &pool->lock);
   pthread_mutex_unlock(&pool->lock);
+}
+
+static void count(ck_train_pool *pool, const char *name, double wall, double busy) {
+  meter *m = pool->meter;
+  int32_t i = 0;
+  while (i < m->count && strcmp(m->kinds[i].name, name) != 0) i++;
+  if (i == KINDS) return;
+  if (i == m->count) m->kinds[m->count++] = (ck_train_meter){name, 0, 0, 0};
+  m->kinds[i].calls++;
+  m->kinds[i].wall += wall;
+  m->kinds[i].busy += busy;
+}
+
+void ck_train_run_named(
+    ck_train_pool *pool, const char *name, ck_train_task run, void *context, ptrdiff_t tasks) {
+  double begin = pool->meter ? seconds() : 0, busy = 0;
+  if (pool->threads == 1 || tasks <= 1) {
+    for (ptrdiff_t task = 0; task < tasks; task++) run(context, task, 0);
+    if (pool->meter) busy = seconds() - begin;
+  } else {
+    run_all(pool, run, context, tasks);
+    for (int32_t i = 0; pool->meter && i < pool->threads; i++) busy += pool->scratches[i].busy;
+  }
+  if (pool->meter) count(pool, name, seconds() - begin, busy);
+}
+
+void ck_train_meter_start(ck_train_pool *pool) {
+  free(pool->meter);
+  pool->meter = calloc(1, sizeof *pool->meter);
+}
+
+int32_t ck_train_meter_stop(ck_train_pool *pool, ck_train_meter *entries, int32_t capacity) {
+  if (!pool->meter) return 0;
+  int32_t count = pool->meter->count < capacity ? pool->meter->count : capacity;
+  memcpy(entries, pool->meter->kinds, (size_t)count * sizeof *entries);
+  free(pool->meter);
+  pool->meter = NULL;
+  return count;
 }
 
 int32_t ck_train_threads(const ck_train_pool *pool) { return pool->threads; }

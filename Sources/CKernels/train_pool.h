@@ -8,8 +8,12 @@
 /// One task of `tasks`; `worker` is the number of the thread, for scratch.
 typedef void (*ck_train_task)(void *context, ptrdiff_t task, int32_t worker);
 
-/// Runs all tasks, on any thread in any order, and waits. Tasks must write apart.
-void ck_train_run(ck_train_pool *pool, ck_train_task run, void *context, ptrdiff_t tasks);
+/// Runs all tasks, on any thread in any order, and waits. Tasks must write apart. The function's
+/// name is what the meter counts under.
+#define ck_train_run(pool, run, context, tasks) \
+  ck_train_run_named((pool), #run, (run), (context), (tasks))
+void ck_train_run_named(
+    ck_train_pool *pool, const char *name, ck_train_task run, void *context, ptrdiff_t tasks);
 
 int32_t ck_train_threads(const ck_train_pool *pool);
 

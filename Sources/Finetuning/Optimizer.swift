@@ -51,7 +51,7 @@ public struct GroupSettings: Sendable, Equatable, Codable {
 }
 
 /// What an optimizer remembers of one parameter.
-struct ParameterState: Sendable, Equatable {
+package struct ParameterState: Sendable, Equatable {
   /// One array of the parameter's size for each slot of the rule.
   var slots: [[Float]]
   /// Steps taken; scales begin to count when they are released.
@@ -59,7 +59,7 @@ struct ParameterState: Sendable, Equatable {
 }
 
 /// Steps parameters group by group. All that it remembers is in `states`.
-struct Optimizer: Sendable {
+package struct Optimizer: Sendable {
   let weights: GroupSettings
   let scales: GroupSettings
   /// In the order of the parameters.
@@ -68,7 +68,7 @@ struct Optimizer: Sendable {
   /// The largest change of a scale in one step, as log₂: about 10 %.
   static let largestScaleStep = 0.1375
 
-  init(weights: GroupSettings, scales: GroupSettings, parameters: [Parameter]) {
+  package init(weights: GroupSettings, scales: GroupSettings, parameters: [Parameter]) {
     self.weights = weights
     self.scales = scales
     states = parameters.map { parameter in
@@ -86,7 +86,7 @@ struct Optimizer: Sendable {
   /// Steps all parameters of a group.
   ///
   /// A rate of 0 leaves parameters and memory alone: that is what frozen means.
-  mutating func step(_ group: ParameterGroup, of parameters: [Parameter], rate: Double) {
+  package mutating func step(_ group: ParameterGroup, of parameters: [Parameter], rate: Double) {
     guard rate > 0 else { return }
     precondition(parameters.count == states.count, "an optimizer belongs to its parameters")
     let settings = settings(of: group)

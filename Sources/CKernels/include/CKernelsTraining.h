@@ -28,6 +28,19 @@ ck_train_pool *_Nullable ck_train_pool_make(int32_t threads);
 /// Ends the threads. Not while a call runs.
 void ck_train_pool_free(ck_train_pool *_Nullable pool);
 
+/// What the tasks of one kind took since the meter was started.
+typedef struct {
+  const char *name;  // of the function that does the task; static
+  int64_t calls;
+  double wall, busy;  // seconds of the callers; of all threads together
+} ck_train_meter;
+
+/// Starts counting, from nothing. Costs four looks at the clock a call.
+void ck_train_meter_start(ck_train_pool *pool);
+
+/// Stops counting, and writes up to `capacity` entries; returns how many.
+int32_t ck_train_meter_stop(ck_train_pool *pool, ck_train_meter *entries, int32_t capacity);
+
 /// A convolution over an NHWC tensor, or one group of it.
 typedef struct {
   ptrdiff_t n, h, w, c;        // input; `c` is the channels of the group
