@@ -129,15 +129,19 @@ public final class Build {
       }
     }
     // Nothing may have happened between the glance and the lock.
-    if glance.isComplete, glance.logIsSame { session.states.takeOver(glance) }
+    if glance.isComplete, glance.logIsSame {
+      session.states.takeOver(glance)
+      session.scope = try session.scope(after: glance)
+    }
+    if session.scope == nil { session.keepTexts(of: 0..<Int32(graph.edgeCount)) }
     try regenerate(session, events)
     if !session.summary.interrupted, session.summary.failed.isEmpty {
-      try session.removeDead(events)
+      if session.scope == nil { try session.removeDead(events) }
       let nodes = try targets.isEmpty ? defaultNodes() : targets.map(node)
       guard !nodes.isEmpty || graph.edgeCount == 0 else {
         throw QuenchError(.data, "could not determine root nodes of build graph")
       }
-      try session.build(nodes, events)
+      try session.build(nodes, scope: session.scope, events)
     }
     try log.flush()
     session.summary.trace.runs = session.trace

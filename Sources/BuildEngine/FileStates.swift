@@ -31,6 +31,8 @@ final class FileStates {
   /// Serves first looks only, and none after a command started.
   private var early: Glance?
   @exclusivity(unchecked) private var earlyOf: [Int32] = []
+  /// The reverse: nodes by their numbers in the certificate.
+  private(set) var certified: [Int32] = []
   /// Bytes that were read to digest them, for the figures at the end.
   private(set) var bytesRead = 0
 
@@ -59,9 +61,26 @@ final class FileStates {
     guard let certificate = glance.certificate else { return }
     early = glance
     earlyOf = [Int32](repeating: -1, count: paths.count)
+    certified = [Int32](repeating: -1, count: certificate.count)
     for index in 0..<certificate.count {
       guard let name = certificate.name(index), let node = paths.find(name) else { continue }
       earlyOf[Int(node)] = Int32(index)
+      certified[index] = node
+    }
+  }
+
+  /// Whether this build looked at the file itself.
+  func wasLookedAt(_ node: Int32) -> Bool {
+    Int(node) < contents.count && contents[Int(node)] >= 0
+  }
+
+  /// Files of a certificate that this build found to be other than it tells.
+  func differing(from certificate: Certificate.Reader) -> [Int32] {
+    certified.indices.compactMap { index in
+      let node = certified[index]
+      guard node >= 0, wasLookedAt(node), identities[Int(node)] != certificate.identity(index)
+      else { return nil }
+      return node
     }
   }
 

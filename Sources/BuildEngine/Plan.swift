@@ -16,12 +16,14 @@ struct Plan {
   /// Nothing to do.
   init() {}
 
+  /// - Parameter scope: the edges that can be stale; all others are done before it begins.
   /// - Throws: `.data` for a cycle, shown as a path; `.noInput` for a missing file without a rule.
-  init(targets: [Int32], graph: Graph, states: FileStates, staleness: Staleness)
-    throws(QuenchError)
-  {
-    var walk = Walk(graph: graph, states: states, staleness: staleness)
+  init(
+    targets: [Int32], graph: Graph, states: FileStates, staleness: Staleness, scope: Scope? = nil
+  ) throws(QuenchError) {
+    var walk = Walk(graph: graph, states: states, staleness: staleness, scope: scope)
     var queue = targets
+    if let scope { queue += scope.needed.map { graph.firstOutput($0) } }
     var next = 0
     while next < queue.count {
       try walk.visit(queue[next])
@@ -64,6 +66,7 @@ private struct Walk {
   var needs: [Int32] = []
   var needRanges: [Range<Int>] = []
   var validations: [Int32] = []
+  let scope: Scope?
   /// -1 not seen, -2 on the stack, else the edge's step.
   private var stepOf: [Int32]
   private var mark: [Int32]
@@ -77,7 +80,8 @@ private struct Walk {
     var next = 0
   }
 
-  init(graph: Graph, states: FileStates, staleness: Staleness) {
+  init(graph: Graph, states: FileStates, staleness: Staleness, scope: Scope?) {
+    self.scope = scope
     self.graph = graph
     self.states = states
     self.staleness = staleness
@@ -91,7 +95,7 @@ private struct Walk {
       try requireSource(target, neededBy: nil)
       return
     }
-    guard stepOf[Int(edge)] == -1 else { return }
+    guard stepOf[Int(edge)] == -1, isInScope(edge) else { return }
     var stack = [try frame(edge, via: target)]
     while let top = stack.last {
       if top.next == top.inputs.count {
@@ -106,6 +110,7 @@ private struct Walk {
         if top.next < top.declared { try requireSource(node, neededBy: top.edge) }
         continue
       }
+      guard isInScope(producer) else { continue }
       switch stepOf[Int(producer)] {
       case -1: stack.append(try frame(producer, via: node))
       case -2:
@@ -115,6 +120,8 @@ private struct Walk {
       }
     }
   }
+
+  private func isInScope(_ edge: Int32) -> Bool { scope?.isAffected(edge) ?? true }
 
   private mutating func frame(_ edge: Int32, via node: Int32) throws(QuenchError) -> Frame {
     stepOf[Int(edge)] = -2

@@ -8,12 +8,16 @@ extension Session {
   ///
   /// Where the nodes need edges with dyndep files, these files are brought up to date and read
   /// first, so that the plan that decides is made from the whole graph.
-  func build(_ nodes: [Int32], _ events: (BuildEvent) -> Void) throws(QuenchError) {
+  ///
+  /// - Parameter scope: the edges that can be stale among those that the nodes need; nil: all.
+  func build(_ nodes: [Int32], scope: Scope? = nil, _ events: (BuildEvent) -> Void)
+    throws(QuenchError)
+  {
     if !graph.dyndeps.isEmpty {
       try readDyndeps(for: nodes, events)
       if summary.interrupted { return }
     }
-    try perform(nodes, events)
+    try perform(nodes, scope, events)
   }
 
   private func readDyndeps(for nodes: [Int32], _ events: (BuildEvent) -> Void)

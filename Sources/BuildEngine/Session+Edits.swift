@@ -104,9 +104,14 @@ extension Session {
       else { continue }
       for entry in old.outputs {
         guard let node = log.node(ofContent: entry.content), graph.producer(node) < 0,
-          !graph.mentions(node), try states.current(node) == entry.content,
-          log.contentKind[Int(entry.content)] == .file
+          !graph.mentions(node)
         else { continue }
+        guard try states.current(node) == entry.content,
+          log.contentKind[Int(entry.content)] == .file
+        else {
+          hasDead = true
+          continue
+        }
         let path = paths.string(node)
         if !options.dryRun {
           try files.remove(path)

@@ -7,8 +7,12 @@ internal import Glibc
 
 extension Session {
   /// Brings nodes up to date, all in one plan.
-  func perform(_ nodes: [Int32], _ events: (BuildEvent) -> Void) throws(QuenchError) {
-    let plan = try Plan(targets: nodes, graph: graph, states: states, staleness: staleness)
+  func perform(_ nodes: [Int32], _ scope: Scope?, _ events: (BuildEvent) -> Void)
+    throws(QuenchError)
+  {
+    let plan = try Plan(
+      targets: nodes, graph: graph, states: states, staleness: staleness, scope: scope)
+    plans.append(plan.steps)
     var limit = options.keepGoing
     if limit > 0 {
       limit -= summary.failed.count
@@ -49,6 +53,7 @@ extension Session {
     summary.fresh +=
       scheduler.fresh - restoredHere - plan.steps.count { graph.isPhony($0) } - before
     restoredHere = 0
+    if let scope { summary.fresh += scope.freshBefore - plan.steps.count { !graph.isPhony($0) } }
     if !graph.dyndeps.isEmpty {
       for (step, edge) in plan.steps.enumerated() {
         switch scheduler.state(step) {
@@ -103,6 +108,10 @@ extension Session {
         scheduler.examined(step, isStale: false)
         return
       }
+    }
+    if let scope, !scope.isAffected(edge) {
+      scheduler.examined(step, isStale: false)
+      return
     }
     if graph.isPhony(edge) {
       if graph.inputs(edge).contains(where: { states.isPending($0) }) {

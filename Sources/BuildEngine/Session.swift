@@ -65,6 +65,12 @@ final class Session {
   var failedEdges: Set<Int32> = []
   /// Dyndep files that cannot be had in this build.
   var lostDyndeps: Set<Int32> = []
+  /// The only edges that can be stale; nil: any can.
+  var scope: Scope?
+  /// Steps of all plans since the manifest was read, the targets' own last.
+  var plans: [[Int32]] = []
+  /// A file was found that an earlier build made, no edge makes, and others have changed.
+  var hasDead = false
 
   init(_ build: Build, log: TraceLog, lock: BuildLock?, wake: Int32) throws(QuenchError) {
     self.build = build
@@ -85,7 +91,6 @@ final class Session {
     if lock != nil, let limit = try LocalCache.limit(options, graph) {
       cache = LocalCache(build.statePath("cache"), limit: limit, files: files)
     }
-    keepTexts()
   }
 
   /// Goes on with a manifest that was read again.
@@ -93,16 +98,18 @@ final class Session {
     done.removeAll()
     failedEdges.removeAll()
     lostDyndeps.removeAll()
+    scope = nil
+    plans.removeAll()
     graph = build.graph
     states.restart(with: graph)
     staleness = Staleness(
       graph: graph, states: states, log: log, environment: options.environment, tools: tools)
-    keepTexts()
+    keepTexts(of: 0..<Int32(graph.edgeCount))
   }
 
   /// Texts whose changes are shown by line: outputs that may be edited, and settings.
-  private func keepTexts() {
-    for edge in 0..<Int32(graph.edgeCount) where !graph.isPhony(edge) {
+  func keepTexts(of edges: some Sequence<Int32>) {
+    for edge in edges where !graph.isPhony(edge) {
       if graph.isSet(.keepEdits, of: edge) {
         for node in graph.outputs(edge) { states.keepText(node) }
       }

@@ -228,6 +228,24 @@ extension Staleness {
     }
   }
 
+  /// Lends each file that an edge's record tells of and the manifest does not: programs, files that
+  /// the command names, discovered ones.
+  func eachObserved(_ edge: Int32, _ body: (Int32) -> Void) {
+    guard let record = log.record(graph.firstOutput(edge)) else { return }
+    log.buffer.withUnsafeBytes { all in
+      var reader = tail(of: record, all)
+      for _ in 0..<reader.count(size: 2) {
+        _ = reader.word()
+        if let node = log.node(ofContent: reader.word()) { body(node) }
+      }
+      for _ in 0..<2 {
+        for _ in 0..<reader.count() {
+          if let node = log.node(ofContent: reader.word()) { body(node) }
+        }
+      }
+    }
+  }
+
   /// Whether a generator's outputs were made outside the build, by the order of times that Ninja
   /// uses: none is older than an input. The one place where times decide.
   private func isMadeByHand(_ edge: Int32) throws(QuenchError) -> Bool {

@@ -9,6 +9,7 @@ extension Build {
     let log = TraceLog(logPath, files: files, paths: paths)
     try log.load()
     let session = try Session(self, log: log, lock: nil, wake: -1)
+    session.keepTexts(of: 0..<Int32(graph.edgeCount))
     if !graph.dyndeps.isEmpty { session.readStandingDyndeps() }
     return session
   }

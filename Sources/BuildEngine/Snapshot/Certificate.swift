@@ -13,10 +13,10 @@ internal import Glibc
 ///
 /// Format, little-endian: header of 64 bytes (see `Header`), then `files` identities of 48 bytes,
 /// `files` + 1 offsets of u32 into the names, names with a NUL behind each, and a tail of u32-counted
-/// blocks: the log's path, options, variables, programs. The checksum (XXH3, seeded with the length) covers all
+/// blocks: the log's path, options, variables, programs, edges. The checksum (XXH3, seeded with the length) covers all
 /// behind the header's first 24 bytes.
 enum Certificate {
-  static let magic: UInt64 = 0x3153_5246_4843_4E51  // "QNCHFRS1"
+  static let magic: UInt64 = 0x3253_5246_4843_4E51  // "QNCHFRS2"
   static let headerSize = 64
 
   /// Offsets of the header's fields.
@@ -54,6 +54,9 @@ enum Certificate {
     var variables: [(name: String, value: String?)] = []
     /// What names of programs mean.
     var programs: [(word: String, file: String?)] = []
+    /// A bit for each edge of the manifest: the targets need it. Empty where a difference of one
+    /// file does not tell which edges it can concern.
+    var needed: [UInt8] = []
   }
 
   static func encode(
@@ -93,6 +96,7 @@ enum Certificate {
       out.append(word: file == nil ? 0 : 1)
       out.append(block: (file ?? "").utf8)
     }
+    out.append(block: terms.needed)
     let mark = LogMark(log)
     out.withUnsafeMutableBytes { bytes in
       bytes.storeBytes(of: magic, toByteOffset: Header.magic, as: UInt64.self)
@@ -191,6 +195,7 @@ extension Certificate {
       terms.options = reader.block()
       for _ in 0..<reader.count(size: 3) { terms.variables.append((text(), optional())) }
       for _ in 0..<reader.count(size: 3) { terms.programs.append((text(), optional())) }
+      terms.needed = reader.block()
       self.terms = terms
     }
 

@@ -18,6 +18,8 @@ public final class Glance {
   private(set) var changed: [Int: Identity] = [:]
   /// All that the certificate tells was compared: what is not in `changed` is as it was.
   private(set) var isComplete = false
+  /// Options, environment and programs are as they were, too.
+  private(set) var termsHold = false
   /// What the build would say; nil: only the build itself can tell.
   public private(set) var nothingToDo: BuildSummary?
 
@@ -38,7 +40,7 @@ public final class Glance {
     self.certificate = certificate
     guard logIsSame, sweep(), logIsSame else { return }
     isComplete = true
-    guard changed.isEmpty,
+    guard
       certificate.terms.options == Certificate.key(options, targets: targets),
       certificate.terms.variables.allSatisfy({ options.environment[$0.name] == $0.value })
     else { return }
@@ -48,6 +50,8 @@ public final class Glance {
     guard certificate.terms.programs.allSatisfy({ tools.program($0.word) == $0.file }) else {
       return
     }
+    termsHold = true
+    guard changed.isEmpty else { return }
     var summary = BuildSummary()
     summary.fresh = certificate.fresh
     nothingToDo = summary
