@@ -79,8 +79,10 @@ public enum BuildEvent: Sendable {
   case reloaded(manifest: String)
   /// A command starts; the reason is always known.
   case started(EdgeInfo, Reason, BuildCounts)
-  /// A command says how far it is.
-  case progress(EdgeInfo, done: Int, total: Int)
+  /// A command says how far it is, and perhaps more in words of its own; "" when it does not.
+  case progress(EdgeInfo, done: Int, total: Int, detail: String)
+  /// A command that runs says something that people should see now, in one line.
+  case note(EdgeInfo, String)
   /// A command ended, with all that it printed.
   case finished(EdgeInfo, EdgeOutcome, output: [UInt8], duration: Duration, BuildCounts)
   /// An edge's outputs were taken from the cache, with what its command had printed.

@@ -10,7 +10,8 @@ internal import Glibc
 final class Runner {
   enum Event {
     case exited(step: Int, code: Int32, output: [UInt8], duration: Duration)
-    case progress(step: Int, done: Int, total: Int)
+    case progress(step: Int, done: Int, total: Int, detail: String)
+    case note(step: Int, String)
     case signal(Int32)
   }
 
@@ -215,6 +216,9 @@ final class Runner {
         index += 1
         continue
       }
+      // What it said last may lie in the pipe still; others that hold it open are not waited for.
+      var pieces = 0
+      while children[index].progress >= 0, pieces < 64, readProgress(index, &events) { pieces += 1 }
       let child = children.remove(at: index)
       if child.progress >= 0 { close(child.progress) }
       events.append(
@@ -256,8 +260,12 @@ final class Runner {
     }
   }
 
-  /// Lines "done total"; only the last one of a batch matters.
-  private func readProgress(_ index: Int, _ events: inout [Event]) {
+  /// Lines `done total`, or `done total` and a text, of which only the last of a batch matters; and
+  /// lines `note` and a text, which all count.
+  ///
+  /// - Returns: whether there was anything to read.
+  @discardableResult
+  private func readProgress(_ index: Int, _ events: inout [Event]) -> Bool {
     var piece = [UInt8](repeating: 0, count: 4096)
     let count = read(children[index].progress, &piece, piece.count)
     guard count > 0 else {
@@ -265,18 +273,35 @@ final class Runner {
         close(children[index].progress)
         children[index].progress = -1
       }
-      return
+      return false
     }
     children[index].progressText.append(contentsOf: piece[..<count])
     guard let end = children[index].progressText.lastIndex(of: 0x0A) else {
       if children[index].progressText.count > 4096 { children[index].progressText.removeAll() }
-      return
+      return true
     }
     let lines = children[index].progressText[..<end].split(separator: 0x0A)
     children[index].progressText.removeSubrange(...end)
-    guard let last = lines.last else { return }
-    let numbers = String(decoding: last, as: UTF8.self).split(separator: " ").compactMap { Int($0) }
-    guard numbers.count == 2 else { return }
-    events.append(.progress(step: children[index].step, done: numbers[0], total: numbers[1]))
+    let step = children[index].step
+    var last: Event?
+    for line in lines {
+      let words = Runner.printable(line).split(
+        separator: " ", maxSplits: 2, omittingEmptySubsequences: false)
+      if words[0] == "note", words.count > 1 {
+        events.append(.note(step: step, words[1...].joined(separator: " ")))
+      } else if words.count > 1, let done = Int(words[0]), let total = Int(words[1]) {
+        let detail = words.count > 2 ? String(words[2]) : ""
+        last = .progress(step: step, done: done, total: total, detail: detail)
+      }
+    }
+    if let last { events.append(last) }
+    return true
+  }
+
+  /// A command's words stand in one line of ours: control characters would break out of it.
+  private static func printable(_ line: ArraySlice<UInt8>) -> String {
+    String(
+      decoding: line.prefix(1000).map { $0 < 0x20 || $0 == 0x7F ? UInt8(ascii: " ") : $0 },
+      as: UTF8.self)
   }
 }

@@ -223,8 +223,12 @@ extension Session {
     if happened.isEmpty, options.ticks { events(.tick(counts(scheduler))) }
     for event in happened {
       switch event {
-      case .progress(let step, let done, let total):
-        if let run = runs[step] { events(.progress(run.info, done: done, total: total)) }
+      case .progress(let step, let done, let total, let detail):
+        if let run = runs[step] {
+          events(.progress(run.info, done: done, total: total, detail: detail))
+        }
+      case .note(let step, let text):
+        if let run = runs[step] { events(.note(run.info, text)) }
       case .signal(let number):
         signalsSeen += 1
         summary.interrupted = true

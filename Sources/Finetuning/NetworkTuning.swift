@@ -36,8 +36,26 @@ public struct TuningResult: Sendable {
   public var skipped: [(sample: Sample, error: QuenchError)]
 }
 
+/// What is known before the first step.
+public struct TuningPlan: Sendable, Equatable {
+  /// Layers whose weights train.
+  public var trainedLayers: Int
+  /// Samples that train.
+  public var trainedSamples: Int
+  /// Samples that judge.
+  public var heldBackSamples: Int
+  /// Steps of the whole run.
+  public var steps: Int
+  /// Bytes that the process takes, about and on the high side.
+  public var memory: Int
+  /// Bytes that it may take; nil when nothing says.
+  public var memoryLimit: Int?
+}
+
 /// What a tuning tells while it runs.
 public enum TuningEvent: Sendable {
+  /// Everything is checked, and work begins.
+  case begins(TuningPlan)
   /// Layers that cannot train, and the operator that stands in the way of each.
   case frozen([TrainingPlan.FrozenLayer])
   /// The float network names few of the held-back samples as their labels do: labels are shifted,
@@ -117,7 +135,7 @@ public struct NetworkTuning {
     // With fewer bits PTQ is another network than the one that came.
     let start = graphOptions.weightBits < 8 && isQuantized ? try network(graph) : nil
     let cache = NetworkTuning.cacheBytes(samples: samples.count, numbers: graph.inputCount)
-    try checkMemory(graph, settings, cache: cache)
+    let (memory, limit) = try checkMemory(graph, settings, cache: cache)
 
     let steps = preprocessing
     let data = try TrainingData(
@@ -125,6 +143,13 @@ public struct NetworkTuning {
       policy: policy, cacheBytes: cache
     ) { sample throws(QuenchError) in try SampleLoader.load(sample, steps) }
     try data.checkLabels(classes: graph.classes, needed: settings.loss.needsLabels)
+    let stepsPerEpoch = (data.trained.count + settings.batch - 1) / settings.batch
+    events(
+      .begins(
+        TuningPlan(
+          trainedLayers: plan.trained.count, trainedSamples: data.trained.count,
+          heldBackSamples: data.heldBack.count, steps: settings.epochs * stepsPerEpoch,
+          memory: memory, memoryLimit: limit)))
     let follows = try makeTeacher(data, settings, graphOptions, events)
     if let (right, count) = follows.rightClasses(data), count >= 10, 10 * right < count {
       events(.doubtfulLabels(right: right, of: count))
@@ -202,14 +227,14 @@ extension NetworkTuning {
 
   private func checkMemory(
     _ graph: TrainableGraph, _ settings: TrainingSettings, cache: Int
-  ) throws(QuenchError) {
+  ) throws(QuenchError) -> (estimate: Int, limit: Int?) {
     let limit = options.memoryLimit.map { Int($0 * 0x1p30) } ?? TrainingMemory.available()
-    guard let limit else { return }
     let logits = 4 * samples.count * graph.classes
     let memory = TrainingMemory(
       parameters: graph.parameters, settings: settings, data: cache + logits
     ) { graph.estimatedBytes(count: $0) }
-    try memory.check(batch: settings.batch, limit: limit)
+    if let limit { try memory.check(batch: settings.batch, limit: limit) }
+    return (memory.bytes(batch: settings.batch), limit)
   }
 
   /// Digests of everything that decides the run and is not in its settings.

@@ -129,8 +129,9 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
     if let weightBits, !(2...8).contains(weightBits) {
       throw QuenchError(.data, "\"weightBits\" must be 2 to 8", at: .file(path))
     }
-    if let memoryLimit, !(memoryLimit > 0) {
-      throw QuenchError(.data, "\"memoryLimit\" must be above 0 GiB", at: .file(path))
+    if let memoryLimit, !(memoryLimit > 0 && memoryLimit <= 1_000_000) {
+      throw QuenchError(
+        .data, "\"memoryLimit\" must be above 0 and up to 1000000 GiB", at: .file(path))
     }
     try settings.check(path)
     return settings

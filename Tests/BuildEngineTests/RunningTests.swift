@@ -109,12 +109,33 @@ struct RunningTests {
     var seen: [String] = []
     try world.build([]) { _ in
     } during: { event, _ in
-      if case .progress(let info, let done, let total) = event {
+      if case .progress(let info, let done, let total, _) = event {
         seen.append("\(info.output) \(done) \(total)")
       }
     }
     #expect(seen == ["a 3 7"])
     #expect(try world.build().ran.isEmpty)
+  }
+
+  @Test("a command's words and notes are passed on too, the last before its end, in one line each")
+  func notes() throws {
+    let world = World()
+    let words = #"1 2 loss 0.5\nnote epoch 1\nnote a\tb\033[31m\nnonsense\n2 2\n"#
+    world.write(
+      "build.ninja",
+      "rule r\n  command = printf '\(words)' >&$$QUENCH_PROGRESS_FD; touch $out\n"
+        + "build a: r\n  progress = 1\n")
+    var seen: [String] = []
+    try world.build([]) { _ in
+    } during: { event, _ in
+      switch event {
+      case .progress(_, let done, let total, let detail): seen.append("\(done)/\(total) \(detail)")
+      case .note(let info, let text): seen.append("\(info.output): \(text)")
+      case .finished: seen.append("end")
+      default: break
+      }
+    }
+    #expect(seen == ["a: epoch 1", "a: a b [31m", "2/2 ", "end"])
   }
 
   @Test("an interrupt ends commands, removes what they left half-made, and is told")

@@ -56,6 +56,7 @@ final class NinjaStatus {
         "ninja: error: \(edit.path) was edited by hand, and must be made anew because \(reason)"
           + " (\(edge.output))", to: 2)
     case .editKept(let path, let kept): line("ninja: \(path): the edit is kept as \(kept)", to: 1)
+    case .note(let edge, let text): if !isQuiet { line("\(edge.description): \(text)", to: 1) }
     case .reloaded, .progress, .skipped, .tick: break
     }
   }

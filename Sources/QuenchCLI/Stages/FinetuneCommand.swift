@@ -93,6 +93,7 @@ struct FinetuneCommand: ParsableCommand {
       policy: onCorrupt, options: options, optionsPath: settings ?? "--settings",
       threads: threads, checkpoints: checkpoints.map { CheckpointStore(directory: $0) })
     var display = TrainingDisplay()
+    defer { display.clear() }
     return try tuning.run { display.show($0) }
   }
 

@@ -42,15 +42,29 @@ extension CorruptSamplePolicy: ExpressibleByArgument {}
 
 /// Reports progress through the pipe that the engine gives to edges with `progress = 1`.
 ///
-/// Each line is `done total`. Without the pipe nothing is written.
+/// Lines `done total`, perhaps with a text, and lines `note` with a text. Without the pipe nothing
+/// is written.
 enum StageProgress {
-  static let report: @Sendable (_ done: Int, _ total: Int) -> Void = {
-    guard let descriptor = Style.environment("QUENCH_PROGRESS_FD").flatMap(Int32.init) else {
-      return { _, _ in }
-    }
+  private static let descriptor = Style.environment("QUENCH_PROGRESS_FD").flatMap(Int32.init)
+
+  /// Whether somebody listens.
+  static var isThere: Bool { descriptor != nil }
+
+  static let report: @Sendable (_ done: Int, _ total: Int) -> Void = { say("\($0) \($1)") }
+
+  /// How far it is, in words of its own too.
+  static func report(_ done: Int, _ total: Int, _ detail: String) {
+    say("\(done) \(total) \(detail)")
+  }
+
+  /// Something to be shown at once, and to stay.
+  static func note(_ text: String) { say("note \(text)") }
+
+  private static func say(_ line: String) {
+    guard let descriptor else { return }
     // Lines are far below PIPE_BUF, so writes of several threads do not mix.
-    return { done, total in Terminal.write(descriptor, "\(done) \(total)\n") }
-  }()
+    Terminal.write(descriptor, String(line.prefix(1000)) + "\n")
+  }
 }
 
 extension SampleOptions {

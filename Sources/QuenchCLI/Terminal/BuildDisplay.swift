@@ -64,7 +64,12 @@ final class BuildDisplay {
       if !output.isEmpty { Terminal.write(2, output) }
     case .skipped: break
     case .tick(let counts): progress.tick(counts)
-    case .progress(let edge, let done, let total): progress.advance(edge, done: done, of: total)
+    case .progress(let edge, let done, let total, let detail):
+      progress.advance(edge, done: done, of: total, detail)
+    case .note(let edge, let text):
+      guard !isQuiet else { return }
+      progress.clear()
+      Terminal.print("\(edge.description): \(text)")
     case .finished(let edge, let outcome, let output, _, let counts):
       finished(edge, outcome, output, counts)
     case .edited(let edit): note("quench: \(edit.path): edited by hand, \(lines(edit.lines))")

@@ -42,8 +42,11 @@ struct EventLines {
         event: "started", output: edge.output, description: edge.description,
         command: edge.command, reason: reason.description, finished: counts.finished,
         running: counts.running, total: counts.total)
-    case .progress(let edge, let done, let total):
-      return Line(event: "progress", output: edge.output, done: done, of: total)
+    case .progress(let edge, let done, let total, let detail):
+      return Line(
+        event: "progress", output: edge.output, text: detail.isEmpty ? nil : detail, done: done,
+        of: total)
+    case .note(let edge, let text): return Line(event: "note", output: edge.output, text: text)
     case .finished(let edge, let outcome, let output, let duration, let counts):
       var line = Line(
         event: "finished", output: edge.output,

@@ -10,7 +10,18 @@ struct ProgressLine {
     var description: String
     var done = 0
     var total = 0
+    /// What the command says itself; then nothing is computed from the counts.
+    var detail = ""
     let start: ContinuousClock.Instant
+    /// Where speed is measured from: the first report of this work, which may continue older work.
+    var first: (done: Int, at: ContinuousClock.Instant)?
+
+    /// Pieces a second; nil while that is not known.
+    func rate(_ now: ContinuousClock.Instant) -> Double? {
+      guard detail.isEmpty, let first, done > first.done else { return nil }
+      let seconds = (now - first.at) / .seconds(1)
+      return seconds > 0 ? Double(done - first.done) / seconds : nil
+    }
   }
 
   private var running: [Int: Running] = [:]
@@ -27,9 +38,13 @@ struct ProgressLine {
     draw()
   }
 
-  mutating func advance(_ edge: EdgeInfo, done: Int, of total: Int) {
-    running[edge.index]?.done = done
-    running[edge.index]?.total = total
+  mutating func advance(_ edge: EdgeInfo, done: Int, of total: Int, _ detail: String) {
+    guard var state = running[edge.index] else { return }
+    if state.first == nil || done < state.done || total != state.total {
+      state.first = (done, clock.now)
+    }
+    (state.done, state.total, state.detail) = (done, total, detail)
+    running[edge.index] = state
     draw()
   }
 
@@ -78,11 +93,12 @@ struct ProgressLine {
     text += " \(oldest.description)"
     if now - oldest.start >= .seconds(1) { text += " (\(ProgressLine.short(now - oldest.start)))" }
     if order.count > 1 { text += " and \(order.count - 1) more" }
-    let counted = running.values.filter { $0.total > 0 }
-    let rate = counted.reduce(0.0) { sum, edge in
-      let seconds = (now - edge.start) / .seconds(1)
-      return seconds > 0 ? sum + Double(edge.done) / seconds : sum
+    // One command's own words, the oldest's; else the pictures of all.
+    if let words = order.compactMap({ running[$0]?.detail }).first(where: { !$0.isEmpty }) {
+      return text + ": " + words
     }
+    let counted = running.values.filter { $0.total > 0 }
+    let rate = counted.compactMap { $0.rate(now) }.reduce(0, +)
     guard rate > 0 else { return text }
     let left = counted.reduce(0) { $0 + $1.total - $1.done }
     text += ": \(counted.reduce(0) { $0 + $1.done })/\(counted.reduce(0) { $0 + $1.total }) images"
