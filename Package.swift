@@ -94,7 +94,19 @@ let package = Package(
         "Pipeline", "FileWatching", "Bundling", "Reporting", "Measurement", "Finetuning",
         argumentParser,
       ]),
-    .executableTarget(name: "quench", dependencies: ["QuenchCLI"], swiftSettings: language),
+    // Released with the C++ runtime inside: loading and relocating it as libraries would be a tenth of
+    // a build with nothing to do. (Its symbols stay hidden; ONNX Runtime brings its own.) The folder
+    // makes -lstdc++ mean the archive, which LLVM's linker understands and gold does not.
+    .executableTarget(
+      name: "quench", dependencies: ["QuenchCLI"], exclude: ["StaticLinking"],
+      swiftSettings: language,
+      linkerSettings: [
+        .unsafeFlags(
+          [
+            "-use-ld=lld", "-L\(Context.packageDirectory)/Sources/quench/StaticLinking",
+            "-Xclang-linker", "-static-libgcc",
+          ], .when(platforms: [.linux], configuration: .release))
+      ]),
 
     // Tests.
     .target(
