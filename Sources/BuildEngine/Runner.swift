@@ -79,14 +79,13 @@ final class Runner {
 
   /// Starts a command: directly when it means the same without a shell, else through `/bin/sh`.
   func start(_ step: Int, _ command: [UInt8], console: Bool, progress: Bool) throws(QuenchError) {
-    var program = "/bin/sh"
-    var words = ["/bin/sh", "-c", String(decoding: command, as: UTF8.self)]
+    var direct: (program: String, words: [String])?
     if let plain = ShellWords.plainArguments(command) {
       if tools.isOwn(plain[0]), !plain[0].contains("/"), let ownExecutable {
-        (program, words) = (ownExecutable, plain)
+        direct = (ownExecutable, plain)
       } else if let found = tools.program(plain[0]) {
         // `a/b` is relative to the build's directory, where the child starts.
-        (program, words) = (plain[0].contains("/") ? plain[0] : found, plain)
+        direct = (plain[0].contains("/") ? plain[0] : found, plain)
       }
     }
     var ends: (Int32, Int32) = (-1, -1)
@@ -103,18 +102,22 @@ final class Runner {
     }
     let started = cs_monotonic()
     var process: pid_t = 0
-    var failure = spawn(&process, program, words, ends.1, reports.1)
-    if failure == ENOEXEC || failure == ENOENT || failure == EACCES, program != "/bin/sh" {
-      // What the shell says of such a file is what people know.
-      words = ["/bin/sh", "-c", String(decoding: command, as: UTF8.self)]
-      failure = spawn(&process, "/bin/sh", words, ends.1, reports.1)
+    var failure = ENOENT
+    if let (program, words) = direct {
+      failure = spawn(&process, program, words.map { strdup($0) }, ends.1, reports.1)
+    }
+    // What the shell says of a file that is no program is what people know.
+    if failure == ENOEXEC || failure == ENOENT || failure == EACCES {
+      failure = spawnShell(&process, command, ends.1, reports.1)
     }
     if ends.1 >= 0 { close(ends.1) }
     if reports.1 >= 0 { close(reports.1) }
     guard failure == 0 else {
       if ends.0 >= 0 { close(ends.0) }
       if reports.0 >= 0 { close(reports.0) }
-      throw QuenchError(.work, "cannot start \"\(words[0])\": \(reason(failure))")
+      throw QuenchError(
+        .work, "cannot start \"\(direct?.program ?? "/bin/sh")\": \(reason(failure))",
+        try: failure == E2BIG ? "a response file (rspfile) for what the command lists" : nil)
     }
     for end in [ends.0, reports.0] where end >= 0 {
       _ = fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK)
@@ -125,12 +128,34 @@ final class Runner {
         progress: reports.0, started: started, isConsole: console))
   }
 
-  private func spawn(
-    _ process: inout pid_t, _ program: String, _ words: [String], _ output: Int32,
-    _ progress: Int32
+  /// The longest argument that Linux takes is 32 pages with its NUL (execve(2)); a longer command is
+  /// read by the shell as a script that lies in memory.
+  private static let longestArgument = 32 * 4096 - 1
+
+  private func spawnShell(
+    _ process: inout pid_t, _ command: [UInt8], _ output: Int32, _ progress: Int32
   ) -> Int32 {
-    var arguments = words.map { strdup($0) }
-    arguments.append(nil)
+    guard command.count > Runner.longestArgument else {
+      let text = command.withUnsafeBytes { bytes in
+        bytes.baseAddress.map { strndup($0.assumingMemoryBound(to: CChar.self), bytes.count) }
+          ?? strdup("")
+      }
+      return spawn(&process, "/bin/sh", [strdup("/bin/sh"), strdup("-c"), text], output, progress)
+    }
+    let script = cs_script(command, command.count)
+    guard script >= 0 else { return errno }
+    // The child got its own descriptor when it was started.
+    defer { close(script) }
+    return spawn(
+      &process, "/bin/sh", [strdup("/bin/sh"), strdup("/dev/fd/\(script)")], output, progress)
+  }
+
+  /// - Parameter words: the arguments; taken over and freed.
+  private func spawn(
+    _ process: inout pid_t, _ program: String, _ words: [UnsafeMutablePointer<CChar>?],
+    _ output: Int32, _ progress: Int32
+  ) -> Int32 {
+    let arguments = words + [nil]
     defer { for argument in arguments { free(argument) } }
     return cs_spawn(
       &process, program, arguments, progress >= 0 ? progressEnvironment : plainEnvironment,

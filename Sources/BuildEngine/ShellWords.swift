@@ -58,7 +58,9 @@ enum ShellWords {
         default: continue
         }
       }
-      words.append(String(decoding: part, as: UTF8.self))
+      // Bytes that are no text go to the shell as they are.
+      guard let word = String(validating: part, as: UTF8.self) else { return nil }
+      words.append(word)
     }
     guard let first = words.first, !builtins.contains(first) else { return nil }
     return words

@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <spawn.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -54,6 +55,27 @@ int cs_pipe(int ends[2]) {
   if (ends[0] >= 0) close(ends[0]);
   if (ends[1] >= 0) close(ends[1]);
   return failure;
+}
+
+int cs_script(const void *bytes, size_t count) {
+  int made = memfd_create("command", 0);
+  if (made < 0) return -1;
+  // Numbered 10 or higher, so that it never collides with what a child is given.
+  int script = fcntl(made, F_DUPFD, 10);
+  close(made);
+  if (script < 0) return -1;
+  for (size_t written = 0; written < count;) {
+    ssize_t more = write(script, (const char *)bytes + written, count - written);
+    if (more < 0 && errno == EINTR) continue;
+    if (more < 0) {
+      int failure = errno;
+      close(script);
+      errno = failure;
+      return -1;
+    }
+    written += (size_t)more;
+  }
+  return script;
 }
 
 int cs_signals_open(const int *signals, int count, sigset_t *old) {

@@ -34,6 +34,9 @@ int cs_identify_open(int descriptor, cs_identity *identity);
 /// A pipe whose ends are close-on-exec and numbered 10 or higher, so that they never collide with
 /// the descriptors that a child is given. Returns 0 or errno.
 int cs_pipe(int ends[_Nonnull 2]);
+/// A file in memory that holds these bytes, to be read as `/dev/fd/N` by a child that is started
+/// while it is open. Returns the descriptor, or -1 and errno.
+int cs_script(const void *bytes, size_t count);
 /// Blocks the signals in the calling thread and returns a descriptor that reports them (-1 and
 /// errno on failure); `old` receives the mask to restore.
 int cs_signals_open(const int *signals, int count, sigset_t *old);
