@@ -11,6 +11,8 @@ typedef I VI __attribute__((vector_size(VB), aligned(sizeof(T))));
 enum { L = VB / (int)sizeof(T), NR = 2 * L };
 
 #define INLINE static inline __attribute__((always_inline))
+// For loops over an array of vectors: only with constant indices do these stay in registers.
+#define UNROLL _Pragma("clang loop unroll(full)")
 
 INLINE V load(const T *p) { return *(const V *)p; }
 INLINE void store(T *p, V v) { *(V *)p = v; }
@@ -61,41 +63,51 @@ typedef struct {
   const long *offset;
 } runs_t;
 
+// Stores one vector of columns of a tile, `width` of them. Called with constant `vector`: an index
+// that is not known when compiling would keep the sums in memory instead of registers.
+INLINE void tile_store(
+    V (*const r)[2], const int vector, const int rows, T *c, long ldc, long width,
+    const finish_t *f) {
+  c += vector * L;
+  width -= vector * L;
+  const T *from = f->bias ? f->bias + vector * L : NULL;
+  if (width >= L) {
+    V bias = from ? load(from) : (V){0};
+    UNROLL for (int i = 0; i < rows; i++) {
+      T *to = c + i * ldc;
+      store(to, f->accumulate ? load(to) + r[i][vector] : finished(r[i][vector], bias, f));
+    }
+  } else {
+    V bias = from ? load_part(from, width) : (V){0};
+    UNROLL for (int i = 0; i < rows; i++) {
+      T *to = c + i * ldc;
+      V sum = r[i][vector];
+      sum = f->accumulate ? load_part(to, width) + sum : finished(sum, bias, f);
+      store_part(to, sum, width);
+    }
+  }
+}
+
 INLINE void tile_rows(
     const T *const *a, const runs_t *runs, const T *b, T *c, long ldc, long width,
     const finish_t *f, const int rows, const int vectors) {
   V r[MR][2];
-  for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
+  UNROLL for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
   for (long s = 0; s < runs->segments; s++) {
     const T *p[MR];
-    for (int i = 0; i < rows; i++) p[i] = a[i] + runs->offset[s];
+    UNROLL for (int i = 0; i < rows; i++) p[i] = a[i] + runs->offset[s];
     for (long k = 0; k < runs->length; k++) {
       V b0 = load(b), b1 = vectors == 2 ? load(b + L) : (V){0};
       b += vectors * L;
-      for (int i = 0; i < rows; i++) {
+      UNROLL for (int i = 0; i < rows; i++) {
         V x = splat(p[i][k]);
         r[i][0] = __builtin_elementwise_fma(x, b0, r[i][0]);
         if (vectors == 2) r[i][1] = __builtin_elementwise_fma(x, b1, r[i][1]);
       }
     }
   }
-  for (int v = 0; v < vectors; v++) {
-    long w = width - v * L < L ? width - v * L : L;
-    if (w == L) {
-      V bias = f->bias ? load(f->bias + v * L) : (V){0};
-      for (int i = 0; i < rows; i++) {
-        T *to = c + i * ldc + v * L;
-        store(to, f->accumulate ? load(to) + r[i][v] : finished(r[i][v], bias, f));
-      }
-    } else {
-      V bias = f->bias ? load_part(f->bias + v * L, w) : (V){0};
-      for (int i = 0; i < rows; i++) {
-        T *to = c + i * ldc + v * L;
-        V sum = f->accumulate ? load_part(to, w) + r[i][v] : finished(r[i][v], bias, f);
-        store_part(to, sum, w);
-      }
-    }
-  }
+  tile_store(r, 0, rows, c, ldc, width, f);
+  if (vectors == 2) tile_store(r, 1, rows, c, ldc, width, f);
 }
 
 #define EACH_ROWS(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12)
@@ -176,20 +188,20 @@ typedef struct {
 INLINE void strip_rows(
     const strip_t *s, T *c, long ldc, long skip, long width, const int rows, const int vectors) {
   V r[MR][2];
-  for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
+  UNROLL for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
   const T *d = s->d;
   for (long line = 0; line < s->lines; line++) {
     const T *x = s->x + line * s->x_line;
     for (long p = 0; p < s->pixels; p++, x += s->x_stride, d += s->d_stride) {
       V b0 = load(x), b1 = vectors == 2 ? load(x + L) : (V){0};
-      for (int i = 0; i < rows; i++) {
+      UNROLL for (int i = 0; i < rows; i++) {
         V v = splat(d[i]);
         r[i][0] = __builtin_elementwise_fma(v, b0, r[i][0]);
         if (vectors == 2) r[i][1] = __builtin_elementwise_fma(v, b1, r[i][1]);
       }
     }
   }
-  for (int i = 0; i < rows; i++) {
+  UNROLL for (int i = 0; i < rows; i++) {
     T t[NR];
     store(t, r[i][0]);
     store(t + L, r[i][1]);

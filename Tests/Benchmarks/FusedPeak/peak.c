@@ -6,7 +6,7 @@
 #include <time.h>
 
 #define CHAINS 24
-#define ROUNDS 4000000L
+#define ROUNDS 40000000L
 #define MOST_THREADS 64
 
 // The empty assembly keeps all chains in registers and stops the compiler from joining them.
