@@ -85,7 +85,7 @@ final class FakeQuantizer: TapeOperator {
     let slope = machine.kernels.quantizer_backward(
       machine.pool, elements, &grid, input.pointer, from, accumulate, gate.low, gate.high, to)
     didMask = true
-    guard machine.wantsScaleGradients else { return }
+    guard scale.isTrained, machine.wantsScaleGradients else { return }
     scale.addGradient(slope * range.gradientFactor(elements: input.count), at: 0, machine)
   }
 }
@@ -142,7 +142,7 @@ final class LayerWeight {
       machine.pool, shape.o, shape.i, shape.k, strides.o, strides.i, strides.k,
       values.data.pointer, scales?.data.pointer, scales?.parameter.count ?? 0, range.low,
       range.high, gradient, values.gradient.pointer, &slopes)
-    guard let scales, machine.wantsScaleGradients else { return }
+    guard let scales, scales.isTrained, machine.wantsScaleGradients else { return }
     let count = scales.parameter.count
     let factor = range.gradientFactor(elements: shape.o * shape.i * shape.k / count)
     if count == 1 {

@@ -56,8 +56,8 @@ public struct TuningPlan: Sendable, Equatable {
 public enum TuningEvent: Sendable {
   /// Everything is checked, and work begins.
   case begins(TuningPlan)
-  /// Layers that cannot train, and the operator that stands in the way of each.
-  case frozen([TrainingPlan.FrozenLayer])
+  /// What will train, what cannot, and why; told before any work.
+  case plan(TrainingPlan)
   /// The float network names few of the held-back samples as their labels do: labels are shifted,
   /// or of other classes.
   case doubtfulLabels(right: Int, of: Int)
@@ -87,6 +87,8 @@ public struct NetworkTuning {
   public var threads: Int
   /// Where checkpoints lie; nil for none.
   public var checkpoints: CheckpointStore?
+  /// Opens what runs below an operator that cannot train; nil: such networks are refused.
+  public var frozenPart: FrozenPartOpener?
 
   /// The version of the arithmetic: a checkpoint of another one is not continued from.
   private static let arithmetic = "quench training 1"
@@ -95,7 +97,7 @@ public struct NetworkTuning {
   public init(
     ptq: QuantizableNetwork, teacher: Model, samples: [Sample], preprocessing: Preprocessing,
     policy: CorruptSamplePolicy = .fail, options: TrainingOptions, optionsPath: String,
-    threads: Int = 1, checkpoints: CheckpointStore? = nil
+    threads: Int = 1, checkpoints: CheckpointStore? = nil, frozenPart: FrozenPartOpener? = nil
   ) {
     self.ptq = ptq
     self.teacher = teacher
@@ -106,18 +108,19 @@ public struct NetworkTuning {
     self.optionsPath = optionsPath
     self.threads = threads
     self.checkpoints = checkpoints
+    self.frozenPart = frozenPart
   }
 
   /// Trains.
   ///
-  /// - Throws: `.data` when an operator has no rule, named with its place, and for unusable data;
-  ///   `.work` when memory does not suffice, training diverges, or a checkpoint cannot be written.
+  /// - Throws: `.data` when operators without a rule, named with the place, leave nothing to train,
+  ///   and for unusable data; what `frozenPart` throws; `.work` when memory does not suffice, training diverges, or a checkpoint cannot be written.
   public func run(
     events: (TuningEvent) -> Void = { _ in }
   ) throws(QuenchError) -> TuningResult {
     let plan = try TrainableGraph.check(ptq.model)
-    try NetworkTuning.requireTrainable(plan)
-    if !plan.frozen.isEmpty { events(.frozen(plan.frozen)) }
+    guard plan.isTrainable else { throw plan.refusal }
+    events(.plan(plan))
     let settings = try options.settings(
       isLabelled: samples.allSatisfy { $0.label != nil }, path: optionsPath)
 
@@ -131,7 +134,7 @@ public struct NetworkTuning {
     }
     let graph = try TrainableGraph(
       ptq.model, config: isQuantized ? ptq.config : nil, scales: isQuantized ? ptq.scales : nil,
-      options: graphOptions)
+      options: graphOptions, frozenPart: frozenPart)
     // With fewer bits PTQ is another network than the one that came.
     let start = graphOptions.weightBits < 8 && isQuantized ? try network(graph) : nil
     let cache = NetworkTuning.cacheBytes(samples: samples.count, numbers: graph.inputCount)
@@ -160,7 +163,7 @@ public struct NetworkTuning {
     let outcome = try run.run { progress throws(QuenchError) in events(.step(progress)) }
 
     var report = outcome.report
-    report.frozenLayers = plan.frozen.map(\.layer)
+    report.plan = plan
     return TuningResult(
       network: outcome.keepsTuned ? try network(graph) : start, report: report,
       skipped: data.skipped)
@@ -183,7 +186,8 @@ public struct NetworkTuning {
   ) throws(QuenchError) -> Teacher {
     var options = options
     options.weightBits = 8
-    let float = try TrainableGraph(teacher, config: nil, scales: nil, options: options)
+    let float = try TrainableGraph(
+      teacher, config: nil, scales: nil, options: options, frozenPart: frozenPart)
     return try Teacher.make(
       float, data: data, augmentation: settings.augmentation, batch: settings.batch
     ) { done, total in events(.teacher(done: done, total: total)) }
@@ -193,23 +197,6 @@ public struct NetworkTuning {
 // MARK: - Checks
 
 extension NetworkTuning {
-  private static func requireTrainable(_ plan: TrainingPlan) throws(QuenchError) {
-    if let first = plan.unknown.first {
-      let more = plan.unknown.count > 1 ? " (and \(plan.unknown.count - 1) more like it)" : ""
-      throw QuenchError(
-        .data, "the operator \(first.opType) cannot be trained through: \(first.reason)\(more)",
-        at: .node(first.node), try: "finetune: {enabled: false}, or finetune: {external: …}")
-    }
-    guard plan.isTrainable else {
-      let obstacle = plan.withoutGradient.first
-      throw QuenchError(
-        .data,
-        "no layer can be trained"
-          + (obstacle.map { ": the operator \($0.opType) passes no gradient on" } ?? ""),
-        at: obstacle.map { .node($0.node) }, try: "finetune: {enabled: false}")
-    }
-  }
-
   /// The float network is at distance 0 from itself: distillation alone would do nothing.
   private func requireSomethingToLearn(_ settings: TrainingSettings) throws(QuenchError) {
     guard !settings.loss.needsLabels, try ptq.model.encode() == teacher.encode() else { return }

@@ -7,7 +7,8 @@ internal import Diagnostics
 /// A network as a list of operators in the order of computation.
 final class Tape {
   let machine: TapeMachine
-  let input: TapeTensor
+  /// The model's input first, then what the frozen part hands over.
+  let inputs: [TapeTensor]
   let output: TapeTensor
   let operators: [any TapeOperator]
   let parameters: [TapeParameter]
@@ -20,18 +21,20 @@ final class Tape {
   private(set) var isRecorded = false
 
   init(
-    machine: TapeMachine, input: TapeTensor, output: TapeTensor, operators: [any TapeOperator],
-    parameters: [TapeParameter]
+    machine: TapeMachine, inputs: [TapeTensor], output: TapeTensor,
+    operators: [any TapeOperator], parameters: [TapeParameter]
   ) {
     self.machine = machine
-    self.input = input
+    self.inputs = inputs
     self.output = output
     self.operators = operators
     self.parameters = parameters
     // Forward: what depends on a parameter. Backward: what the result depends on.
     var wanted: Set<ObjectIdentifier> = []
     for step in operators {
-      if !step.parameters.isEmpty || step.inputs.contains(where: \.needsGradient) {
+      if step.parameters.contains(where: { !$0.isFixed })
+        || step.inputs.contains(where: \.needsGradient)
+      {
         step.output.needsGradient = true
       }
     }
@@ -64,7 +67,7 @@ final class Tape {
   /// The operators through which a gradient passes.
   func isActive(_ index: Int) -> Bool { isActive[index] }
 
-  /// Runs forward; `input.data` holds the batch.
+  /// Runs forward; the data of `inputs` hold the batch.
   func forward(training: Bool) {
     for (index, step) in operators.enumerated() {
       if !step.allocatesOutput { machine.allocate(step.output) }
@@ -84,9 +87,15 @@ final class Tape {
       step.output.gradient = nil
       step.output.data = nil
     }
-    input.gradient = nil
-    input.data = nil
+    letGoOfInputs()
     isRecorded = false
+  }
+
+  private func letGoOfInputs() {
+    for input in inputs {
+      input.gradient = nil
+      input.data = nil
+    }
   }
 
   /// Lets go of everything that a forward run left.
@@ -95,8 +104,7 @@ final class Tape {
       step.output.data = nil
       step.output.gradient = nil
     }
-    input.data = nil
-    input.gradient = nil
+    letGoOfInputs()
     isRecorded = false
   }
 

@@ -34,13 +34,19 @@ final class TapeBuilder {
   /// Which parameters hold the scales of which layers.
   private(set) var activationScales: [String: TapeParameter] = [:]
   private(set) var layerWeightScales: [String: TapeParameter] = [:]
-  private(set) var unknown: [TrainingPlan.Obstacle] = []
+  private(set) var obstacles: [Int: TrainingPlan.Obstacle] = [:]
+  /// What of the model is built, and what the frozen part below makes.
+  let cut: NetworkCut
+  /// What the frozen part reads: on the tape it stays as it is.
+  private let fixedNames: Set<String>
 
   init(
     _ model: Model, quantized: QuantizedModel?, options: TrainableGraphOptions,
-    machine: TapeMachine
+    machine: TapeMachine, cut: NetworkCut
   ) throws(QuenchError) {
     self.model = model
+    self.cut = cut
+    fixedNames = cut.frozenReads
     self.quantized = quantized
     self.options = options
     self.machine = machine
@@ -54,7 +60,7 @@ final class TapeBuilder {
       uniquingKeysWith: { first, _ in first })
   }
 
-  /// Builds the tape; nil when `unknown` says what stands in the way.
+  /// Builds the tape; nil when `obstacles` says what stands in the way.
   func build() throws(QuenchError) -> Tape? {
     let inputs = model.graph.freeInputs
     guard inputs.count == 1, model.graph.outputs.count == 1 else {
@@ -69,29 +75,29 @@ final class TapeBuilder {
         .data, "the input \"\(input.name)\" has shape \(input.shape), the batch must be 1",
         at: .tensor(input.name), try: "quench fold --input \(input.name)=1x…")
     }
-    let nodes = model.graph.nodes
-    let last = lastSoftmax()
-    for (index, node) in nodes.enumerated() where index != last {
-      try add(node)
+    var sources = [input]
+    for name in cut.tensors where handingOver(name) == nil {
+      sources.append(try declare(name, layout: .plain))
     }
-    guard unknown.isEmpty else { return nil }
-    let result = last.map { nodes[$0].inputs[0] } ?? model.graph.outputs[0].name
-    let output = try tensor(result, layout: .plain)
+    let nodes = model.graph.nodes
+    for index in cut.above { try add(nodes[index], at: index) }
+    guard obstacles.isEmpty, !cut.isFrozen(cut.result) else { return nil }
+    let output = try tensor(cut.result, layout: .plain)
     return Tape(
-      machine: machine, input: input, output: output, operators: ordered(after: input),
+      machine: machine, inputs: sources, output: output, operators: ordered(after: sources),
       parameters: parameters)
   }
 
-  private func add(_ node: Node) throws(QuenchError) {
+  private func add(_ node: Node, at index: Int) throws(QuenchError) {
     let isKnown = node.domain.isEmpty || node.domain == "ai.onnx"
     guard isKnown, let rule = Self.rules[node.opType] else {
-      unknown.append(
-        TrainingPlan.Obstacle(
-          node: node.name, opType: node.opType,
-          reason: "fine-tuning has no rule for the operator \(node.opType)"))
+      refuse(node, at: index, "fine-tuning has no rule for the operator \(node.opType)")
       return
     }
-    // What follows from an obstacle is not told again.
+    for name in node.inputs where cut.isFrozen(name) {
+      if let reason = handingOver(name) { return refuse(node, at: index, reason) }
+    }
+    // What follows from an obstacle is looked at when the network has been cut there.
     let known = node.inputs.allSatisfy {
       $0.isEmpty || tensors[$0] != nil || initializers[$0] != nil
     }
@@ -99,24 +105,31 @@ final class TapeBuilder {
     do {
       try rule(self, node)
     } catch {
-      unknown.append(
-        TrainingPlan.Obstacle(node: node.name, opType: node.opType, reason: error.message))
+      refuse(node, at: index, error.message)
     }
   }
 
-  /// The Softmax that makes the result: the loss works on what it reads.
-  private func lastSoftmax() -> Int? {
-    let nodes = model.graph.nodes
-    guard
-      let index = nodes.lastIndex(where: { $0.outputs.first == model.graph.outputs[0].name }),
-      ["Softmax", "LogSoftmax"].contains(nodes[index].opType)
-    else { return nil }
-    return index
+  private func refuse(_ node: Node, at index: Int, _ reason: String) {
+    obstacles[index] = TrainingPlan.Obstacle(node: node.name, opType: node.opType, reason: reason)
+  }
+
+  /// Why a tensor cannot be handed from the frozen part to the tape; nil when it can.
+  private func handingOver(_ name: String) -> String? {
+    guard let type = types[name] else {
+      return "the shape of \"\(name)\", which the frozen part makes, is not known"
+    }
+    guard type.elementType == .float32 else {
+      return "it reads \"\(name)\" of \(type.elementType) from the frozen part, "
+        + "which hands over float32 only"
+    }
+    return type.shape.contains(0) ? "\"\(name)\", which the frozen part makes, is empty" : nil
   }
 
   /// All operators, each fake quantizer right behind what makes its input.
-  private func ordered(after input: TapeTensor) -> [any TapeOperator] {
-    var result: [any TapeOperator] = fakeQuantizers[ObjectIdentifier(input)] ?? []
+  private func ordered(after sources: [TapeTensor]) -> [any TapeOperator] {
+    var result: [any TapeOperator] = sources.flatMap {
+      fakeQuantizers[ObjectIdentifier($0)] ?? []
+    }
     for step in operators {
       result.append(step)
       let quantizers = fakeQuantizers[ObjectIdentifier(step.output)] ?? []
@@ -256,7 +269,8 @@ extension TapeBuilder {
       throw QuenchError(.data, "\"\(name)\" is not float32", at: .tensor(name))
     }
     let made = TapeParameter(
-      Parameter(name: name, kind: kind, layers: [layer], values: values.floats), machine)
+      Parameter(name: name, kind: kind, layers: [layer], values: values.floats), machine,
+      isFixed: fixedNames.contains(name))
     parametersByName[name] = made
     parameters.append(made)
     return made
@@ -284,7 +298,7 @@ extension TapeBuilder {
       let parameter = TapeParameter(
         Parameter(
           name: name, kind: .activationScale, layers: [node.name], values: [scale],
-          floors: [scale / 16]), machine)
+          floors: [scale / 16]), machine, isFixed: fixedNames.contains(input.name))
       parameters.append(parameter)
       quantizer = FakeQuantizer(input, scale: parameter, initialScale: scale, range: range)
       fakeQuantizers[ObjectIdentifier(input), default: []].append(quantizer)
@@ -294,6 +308,9 @@ extension TapeBuilder {
     return (LayerInput(tensor: input, quantizer: quantizer), scales)
   }
 
+  /// The frozen part has 8 bits, whatever the rest is trained for.
+  func bits(of weight: TapeParameter) -> Int { weight.isFixed ? 8 : options.weightBits }
+
   private func weightScale(_ layer: QuantizedLayer, _ weight: TapeParameter) -> TapeParameter? {
     if let known = weightScales[layer.weight] {
       known.parameter.layers.append(layer.layer.name)
@@ -302,12 +319,13 @@ extension TapeBuilder {
     guard let quantized else { return nil }
     let scale = quantized.weights[layer.weight]
     let values = InitialScales.weights(
-      weight.parameter.values, shape: scale.codes.shape, scale.scale, bits: options.weightBits)
+      weight.parameter.values, shape: scale.codes.shape, scale.scale, bits: bits(of: weight))
     let repeats = quantized.weights[..<layer.weight].count { $0.name == scale.name }
     let made = TapeParameter(
       Parameter(
         name: repeats == 0 ? scale.name : "\(scale.name)#\(repeats + 1)", kind: .weightScale,
-        layers: [layer.layer.name], values: values, floors: values.map { $0 / 16 }), machine)
+        layers: [layer.layer.name], values: values, floors: values.map { $0 / 16 }), machine,
+      isFixed: weight.isFixed)
     weightScales[layer.weight] = made
     parameters.append(made)
     return made

@@ -135,11 +135,14 @@ final class TapeParameter {
   let parameter: Parameter
   let data: TapeBuffer
   let gradient: TapeBuffer
+  /// Whether it stays as it is, since the frozen part of the network reads it too.
+  let isFixed: Bool
   /// False when no gradient reaches it.
   var isTrained = true
 
-  init(_ parameter: Parameter, _ machine: TapeMachine) {
+  init(_ parameter: Parameter, _ machine: TapeMachine, isFixed: Bool = false) {
     self.parameter = parameter
+    self.isFixed = isFixed
     data = machine.makeBuffer(parameter.count)
     gradient = machine.makeBuffer(parameter.count)
     machine.write(parameter.values, to: data)

@@ -57,6 +57,8 @@ public final class TrainableGraph {
   public var kernels: String { tape.machine.name }
 
   let tape: Tape
+  private let frozenPart: (any FrozenPart)?
+  private let frozenBytes: Int
   let model: Model
   let config: CalibrationConfig?
   let scales: ScaleTable?
@@ -72,19 +74,24 @@ public final class TrainableGraph {
   ///   - config: which layers are INT8 and the quantizers of their inputs; nil with `scales`: all
   ///     that have scales.
   ///   - scales: the scales of weights; nil: no fake quantization at all.
-  /// - Throws: `.data` when an operator has no rule (named, with its place), or what
-  ///   `QuantizedModel.resolve` throws.
+  ///   - frozenPart: opens the part below an operator without a rule: the QDQ model with
+  ///     `config` and `scales`, else the float one. Nil: such a model is refused.
+  /// - Throws: `.data` when operators without a rule leave nothing to train or there is no one to
+  ///   run the part below them (named, with the place), or what `QuantizedModel.resolve` and
+  ///   `frozenPart` throw.
   public convenience init(
     _ model: Model, config: CalibrationConfig?, scales: ScaleTable?,
-    options: TrainableGraphOptions = TrainableGraphOptions()
+    options: TrainableGraphOptions = TrainableGraphOptions(), frozenPart: FrozenPartOpener? = nil
   ) throws(QuenchError) {
     try self.init(
-      model, config: config, scales: scales, options: options, precision: .single(kernels: nil))
+      model, config: config, scales: scales, options: options, frozenPart: frozenPart,
+      precision: .single(kernels: nil))
   }
 
   package init(
     _ model: Model, config: CalibrationConfig?, scales: ScaleTable?,
-    options: TrainableGraphOptions, precision: TapePrecision
+    options: TrainableGraphOptions, frozenPart opener: FrozenPartOpener? = nil,
+    precision: TapePrecision
   ) throws(QuenchError) {
     guard (2...8).contains(options.weightBits), (2...8).contains(options.activationBits) else {
       throw QuenchError(
@@ -99,12 +106,18 @@ public final class TrainableGraph {
       quantized = try QuantizedModel.resolve(model, config: used, scales: scales)
     }
     let machine = try TapeMachine(precision: precision, threads: max(1, options.threads))
-    let builder = try TapeBuilder(model, quantized: quantized, options: options, machine: machine)
-    guard let tape = try builder.build() else { throw Self.refusal(builder.unknown) }
-    let plan = Self.plan(of: tape, unknown: [])
-    guard plan.isTrainable else {
-      throw QuenchError(.data, "no layer of the model can train: it has no weights that matter")
+    let (builder, built) = try Self.build(
+      model, quantized: quantized, options: options, machine: machine)
+    let plan = Self.plan(of: built, builder)
+    guard let tape = built, plan.isTrainable else { throw plan.refusal }
+    var frozen: Model?
+    if !plan.obstacles.isEmpty {
+      guard opener != nil else { throw plan.refusal }
+      frozen = builder.cut.frozenModel(of: quantized?.qdq() ?? model, types: builder.types)
     }
+    frozenPart = try frozen.flatMap { model throws(QuenchError) in try opener?(model) }
+    frozenBytes =
+      frozen?.graph.initializers.reduce(64 << 20) { $0 + 8 * $1.shape.reduce(1, *) } ?? 0
     let trained = Self.markTrained(tape)
     self.tape = tape
     self.plan = plan
@@ -114,7 +127,7 @@ public final class TrainableGraph {
     self.options = options
     parameters = trained.map(\.parameter)
     classes = tape.output.count
-    inputCount = tape.input.count
+    inputCount = tape.inputs[0].count
     activationScales = builder.activationScales
     weightScales = builder.layerWeightScales
   }
@@ -124,17 +137,34 @@ public final class TrainableGraph {
   /// - Throws: what shape inference throws; `.data` when there is not one input and one output.
   public static func check(_ model: Model) throws(QuenchError) -> TrainingPlan {
     let machine = try TapeMachine(precision: .single(kernels: nil), threads: 1)
-    let builder = try TapeBuilder(
+    let (builder, tape) = try build(
       model, quantized: nil, options: TrainableGraphOptions(), machine: machine)
-    guard let tape = try builder.build() else {
-      return TrainingPlan(trained: [], frozen: [], withoutGradient: [], unknown: builder.unknown)
+    return plan(of: tape, builder)
+  }
+
+  /// Cuts the network at every obstacle until what is left can be built.
+  ///
+  /// - Returns: the builder, and the tape unless nothing is left.
+  private static func build(
+    _ model: Model, quantized: QuantizedModel?, options: TrainableGraphOptions,
+    machine: TapeMachine
+  ) throws(QuenchError) -> (TapeBuilder, Tape?) {
+    var cut = NetworkCut(model)
+    while true {
+      let builder = try TapeBuilder(
+        model, quantized: quantized, options: options, machine: machine, cut: cut)
+      let tape = try builder.build()
+      // Each round freezes at least one node more.
+      guard tape == nil, !builder.obstacles.isEmpty else { return (builder, tape) }
+      cut.freeze(builder.obstacles)
     }
-    return plan(of: tape, unknown: [])
   }
 
   /// Bytes that training with batches of `count` takes: parameters, activations, gradients and
   /// scratch, about; on the high side.
-  public func estimatedBytes(count: Int) -> Int { tape.estimatedBytes(samples: count) }
+  public func estimatedBytes(count: Int) -> Int {
+    tape.estimatedBytes(samples: count) + frozenBytes
+  }
 
   /// Computes logits, and keeps what `backward` needs.
   ///
@@ -150,9 +180,10 @@ public final class TrainableGraph {
       throw QuenchError(
         .data,
         "\(batch.count) numbers are not \(count) samples of \(inputCount)",
-        at: .tensor(tape.input.name))
+        at: .tensor(tape.inputs[0].name))
     }
     let machine = tape.machine
+    let handedOver = try frozenPart?.run(batch, count: count) ?? []
     tape.reset()
     // Buffers of another batch size are of no more use.
     if machine.count != 0, machine.count != count { machine.arena.trim() }
@@ -161,9 +192,16 @@ public final class TrainableGraph {
       slot.parameter.applyFloors()
       machine.write(slot.parameter.values, to: slot.data)
     }
-    let input = machine.makeBuffer(batch.count)
-    machine.write(batch, to: input)
-    tape.input.data = input
+    for (tensor, values) in zip(tape.inputs, [batch] + handedOver) {
+      guard values.count == tensor.elements(count) else {
+        throw QuenchError(
+          .bug, "the frozen part gave \(values.count) numbers, not \(tensor.elements(count))",
+          at: .tensor(tensor.name))
+      }
+      let buffer = machine.makeBuffer(values.count)
+      machine.write(values, to: buffer)
+      tensor.data = buffer
+    }
     tape.forward(training: training)
     guard let result = tape.output.data else { return [] }
     return machine.floats(result, count * classes)
@@ -216,17 +254,6 @@ public final class TrainableGraph {
 // MARK: - Plan
 
 extension TrainableGraph {
-  private static func refusal(_ obstacles: [TrainingPlan.Obstacle]) -> QuenchError {
-    let first = obstacles.first
-    let more = obstacles.count > 1 ? " (and \(obstacles.count - 1) more)" : ""
-    return QuenchError(
-      .data, "\(first?.reason ?? "the model cannot train")\(more)",
-      at: .node(first?.node ?? model(of: obstacles)),
-      try: "finetune: off, or an export of the model without this operator")
-  }
-
-  private static func model(of obstacles: [TrainingPlan.Obstacle]) -> String { "the model" }
-
   /// Parameters that a gradient reaches; the others are marked.
   private static func markTrained(_ tape: Tape) -> [TapeParameter] {
     var reached: Set<ObjectIdentifier> = []
@@ -234,21 +261,23 @@ extension TrainableGraph {
       for parameter in step.parameters { reached.insert(ObjectIdentifier(parameter)) }
     }
     for parameter in tape.parameters {
-      parameter.isTrained = reached.contains(ObjectIdentifier(parameter))
+      parameter.isTrained = !parameter.isFixed && reached.contains(ObjectIdentifier(parameter))
     }
     return tape.parameters.filter(\.isTrained)
   }
 
-  private static func plan(
-    of tape: Tape, unknown: [TrainingPlan.Obstacle]
-  ) -> TrainingPlan {
-    var plan = TrainingPlan(trained: [], frozen: [], withoutGradient: [], unknown: unknown)
-    for (index, step) in tape.operators.enumerated() where !(step is FakeQuantizer) {
+  private static func plan(of tape: Tape?, _ builder: TapeBuilder) -> TrainingPlan {
+    let cut = builder.cut
+    var plan = TrainingPlan(
+      trained: [], frozen: cut.frozenLayers(of: builder.model), obstacles: cut.obstaclesInOrder,
+      cut: tape == nil ? [] : cut.tensors)
+    for (index, step) in (tape?.operators ?? []).enumerated() where !(step is FakeQuantizer) {
       guard !step.parameters.isEmpty, plan.trained.last != step.node else { continue }
-      if tape.isActive(index) {
+      if tape?.isActive(index) == true, step.parameters.contains(where: { !$0.isFixed }) {
         plan.trained.append(step.node)
-      } else {
-        plan.frozen.append(TrainingPlan.FrozenLayer(layer: step.node, below: tape.output.name))
+      } else if let obstacle = plan.obstacles.first {
+        // It shares its weight with a layer below.
+        plan.frozen.append(TrainingPlan.FrozenLayer(layer: step.node, below: obstacle.node))
       }
     }
     return plan

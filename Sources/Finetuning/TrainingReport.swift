@@ -23,8 +23,8 @@ public struct TrainingReport: JSONArtifact, Equatable {
   public var skippedSamples: Int
   /// Numbers that could change.
   public var trainableNumbers: Int
-  /// Layers that no gradient reached.
-  public var frozenLayers: [String]
+  /// What trained, what was frozen, and why; nil for an external command.
+  public var plan: TrainingPlan?
   /// Steps done.
   public var steps: Int
   /// Whether it ended before the last epoch because nothing improved.
@@ -69,7 +69,7 @@ public struct TrainingReport: JSONArtifact, Equatable {
   /// Of a network that a command of the user's trained: nothing is known but that it is taken.
   static let external = TrainingReport(
     kind: "external", settings: nil, trainedSamples: 0, heldBackSamples: 0, skippedSamples: 0,
-    trainableNumbers: 0, frozenLayers: [], steps: 0, stoppedEarly: false, ptq: nil, tuned: nil,
+    trainableNumbers: 0, plan: nil, steps: 0, stoppedEarly: false, ptq: nil, tuned: nil,
     bestEpoch: 0, verdict: .unjudged, epochs: [], scales: ScaleHistory(names: []), losses: [],
     releaseStep: 0)
 

@@ -299,7 +299,7 @@ extension TrainingRun {
       kind: startScales.isEmpty ? "float" : "quantized", settings: settings,
       trainedSamples: data.trained.count, heldBackSamples: data.heldBack.count,
       skippedSamples: data.skipped.count,
-      trainableNumbers: network.parameters.reduce(0) { $0 + $1.count }, frozenLayers: [],
+      trainableNumbers: network.parameters.reduce(0) { $0 + $1.count }, plan: nil,
       steps: state.step, stoppedEarly: state.step < state.total,
       ptq: TrainingReport.Figures(state.start), tuned: state.best.map(TrainingReport.Figures.init),
       bestEpoch: state.bestEpoch, verdict: verdict, epochs: state.epochs, scales: history,

@@ -8,9 +8,10 @@ extension RecipeEdges {
   ///
   /// - Parameter network: what training starts from: the folded model, or that with corrected
   ///   biases.
+  /// - Parameter runtime: the ONNX Runtime library, which runs what cannot train.
   mutating func addTuning(
     _ finetune: FinetuneRecipe, _ model: ModelRecipe, _ files: Layout, _ samples: SampleListing,
-    from network: String
+    from network: String, runtime: [String]
   ) throws(QuenchError) {
     let read = [network, files.config, files.scales]
     let sources = [
@@ -29,7 +30,7 @@ extension RecipeEdges {
         let written = RecipeEdges.written(files)
         try manifest.build(
           [files.tuned], implicitOutputs: written.map(\.1), rule: rule, inputs: samples.files,
-          implicit: read + dataFiles + [files.tuningSettings],
+          implicit: read + dataFiles + [files.tuningSettings] + runtime,
           words: sources + data + written + [
             ("settings", files.tuningSettings), ("on_corrupt", model.onCorrupt.rawValue),
             ("checkpoints", files.checkpoints),

@@ -208,7 +208,7 @@ extension RecipeEdges {
         ], variables: [("label", model.name)])
     }
     if let finetune = model.finetune, let tuning = samples.tuning {
-      try addTuning(finetune, model, files, tuning, from: network)
+      try addTuning(finetune, model, files, tuning, from: network, runtime: runtime)
       try quantize(
         network, files.config, files.scales, files.ptqQDQ, files.ptqDeploy, files.ptqRecord,
         label: "\(model.name) without training")

@@ -38,7 +38,7 @@ private struct DoubleTape {
     tape.machine.count = samples
     let buffer = tape.machine.makeBuffer(input.count)
     doubles(buffer).update(from: input, count: input.count)
-    tape.input.data = buffer
+    tape.inputs[0].data = buffer
     tape.forward(training: training)
     guard let result = tape.output.data else { return .nan }
     return factors.indices.reduce(0) { $0 + factors[$1] * doubles(result)[$1] }

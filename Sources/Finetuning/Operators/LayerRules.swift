@@ -102,7 +102,7 @@ extension TapeBuilder {
     }
     let (source, scales) = quantization(of: node, input: input, weight: values)
     let weight = LayerWeight(
-      values, scales: scales, range: .weights(bits: options.weightBits), shape: shape,
+      values, scales: scales, range: .weights(bits: bits(of: values)), shape: shape,
       strides: strides, machine)
     append(
       ConvolutionLayer(

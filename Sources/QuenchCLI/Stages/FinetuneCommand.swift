@@ -91,7 +91,10 @@ struct FinetuneCommand: ParsableCommand {
       ptq: ptq, teacher: try Model.read(teacher), samples: try SampleList.read(samples),
       preprocessing: try Preprocessing(json: FileContent.read(preprocess), path: preprocess),
       policy: onCorrupt, options: options, optionsPath: settings ?? "--settings",
-      threads: threads, checkpoints: checkpoints.map { CheckpointStore(directory: $0) })
+      threads: threads, checkpoints: checkpoints.map { CheckpointStore(directory: $0) },
+      frozenPart: { [threads] model throws(QuenchError) in
+        try FrozenRuntime(model, threads: threads)
+      })
     var display = TrainingDisplay()
     defer { display.clear() }
     return try tuning.run { display.show($0) }

@@ -20,12 +20,10 @@ struct TrainingDisplay {
 
   mutating func show(_ event: TuningEvent) {
     switch event {
-    case .frozen(let layers):
-      guard let first = layers.first else { return }
-      let more = layers.count > 1 ? " and \(layers.count - 1) more layers" : ""
+    case .plan(let plan):
       clear()
-      Terminal.warn(
-        "\"\(first.layer)\"\(more) cannot be trained: \"\(first.below)\" passes no gradient on")
+      TrainingDisplay.warn(about: plan)
+      if let text = TrainingDisplay.text(plan) { note(text) }
     case .doubtfulLabels(let right, let count):
       clear()
       Terminal.warn(
