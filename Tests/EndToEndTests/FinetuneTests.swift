@@ -184,7 +184,7 @@ struct FinetuneTests {
     #expect(report.contains("\"kind\" : \"float\""))
     // No scales took part.
     #expect(report.contains("\"names\" : ["))
-    #expect(!report.contains("\"conv\""))
+    #expect(!report.contains("(weight)"))
     #expect(report.contains("\"keepsTuned\" : true"))
     let trained = try Model.decode(#require(project.space.read("control/tuned.onnx")), path: "t")
     let float = try Model.read(project.space.path("build/tiny/folded.onnx"))
@@ -217,6 +217,61 @@ struct FinetuneTests {
     #expect(run.errors.contains("training continues from step"))
     #expect(try tune("fresh", epochs: 8).status == 0)
     #expect(Self.bytes(project, "grown") == Self.bytes(project, "fresh"))
+  }
+
+  /// The tiny network with a Sin behind its convolution.
+  static func waved(above: Bool = true) throws -> Model {
+    var model = try Project.network()
+    let wave = Node("Sin", name: "wave", inputs: ["r"], outputs: ["s"])
+    model.graph.nodes.insert(wave, at: 2)
+    model.graph.nodes[3].inputs = ["s"]
+    guard !above else { return model }
+    model.graph.nodes[5].outputs = ["g"]
+    model.graph.nodes.append(Node("Sin", name: "last", inputs: ["g"], outputs: ["output"]))
+    return model
+  }
+
+  @Test("above an operator without a rule layers train, below it they run frozen, and it is said")
+  func frozen() throws {
+    let project = try Self.project()
+    try project.space.write("tiny.onnx", Self.waved().encode())
+    let run = try project.quench("build")
+    try #require(run.status == 0, "\(run.errors)\(run.output)")
+    let said = run.output + run.errors
+    #expect(
+      said.contains(
+        "\"wave\" (Sin) cannot be trained through: fine-tuning has no rule for the operator Sin"))
+    #expect(
+      said.contains(
+        "1 layer (\"fc\") train above \"wave\", 1 layer (\"conv\") below run frozen in ONNX Runtime"
+      ))
+    let report = try #require(project.space.text("build/tiny/finetune/report.json"))
+    #expect(report.contains("\"node\" : \"wave\""))
+    #expect(report.contains("\"below\" : \"wave\""))
+    #expect(try project.quench("build").output.contains("nothing to do"))
+
+    // By hand with few bits, so that the tuned network is kept.
+    project.space.write("settings.json", Self.settings(20))
+    try FileManager.default.createDirectory(
+      atPath: project.space.path("few"), withIntermediateDirectories: true)
+    let few = try project.run(Project.binary, Self.arguments("few"), environment: [:])
+    try #require(few.status == 0, "\(few.errors)")
+    #expect(project.space.text("few/report.json")?.contains("\"keepsTuned\" : true") == true)
+    let before = try Model.read(project.space.path("build/tiny/corrected.onnx"))
+    let after = try Model.read(project.space.path("few/tuned.onnx"))
+    for constant in before.graph.initializers {
+      let new = try #require(after.graph.initializer(constant.name)).tensor().floats
+      let isTrained = before.graph.nodes.last?.inputs.contains(constant.name) ?? false
+      #expect(try (new != constant.tensor().floats) == isTrained, "\(constant.name)")
+    }
+    #expect(before.graph.nodes.map(\.name) == after.graph.nodes.map(\.name))
+
+    try project.space.write("tiny.onnx", Self.waved(above: false).encode())
+    let refused = try project.quench("build")
+    #expect(refused.status == 65)
+    #expect(
+      (refused.output + refused.errors).contains(
+        "no layer can train: \"last\" lies above all of them"))
   }
 
   @Test("a command of the project's own trains instead")
