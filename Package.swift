@@ -82,7 +82,7 @@ let package = Package(
     module("Finetuning", ["Quantization", "Datasets", "CKernels"]),
     module("Compilation", ["ONNXModel", "CSystem", protobuf]),
     module("Measurement", ["Quantization", "ONNXRuntime", "Datasets", "Compilation"]),
-    module("Reporting", ["Measurement"]),
+    module("Reporting", ["Measurement", "Finetuning"]),
 
     // Where the two sides meet: file names and command lines.
     .target(

@@ -82,8 +82,7 @@ public final class TrainingData {
     samples = usable
     skipped = corrupt
     self.shape = shape
-    var held = usable.indices.filter { TrainingData.isHeldBack(usable[$0], share: heldBackShare) }
-    if held.isEmpty, heldBackShare > 0 { held = [TrainingData.firstByHash(usable)] }
+    let held = HeldBackPart.indices(of: usable, share: heldBackShare)
     let judges = Set(held)
     heldBack = held
     trained = usable.indices.filter { !judges.contains($0) }
@@ -92,26 +91,6 @@ public final class TrainingData {
         .data, "no sample is left to train with: \(held.count) of \(usable.count) are held back",
         try: "more files in `data: calibration`")
     }
-  }
-
-  /// A number in 0..<1 that only the sample's name decides.
-  static func position(of sample: Sample) -> Double {
-    // FNV-1a over the name, then mixed: FNV's top bits move little between names alike.
-    var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-    for byte in sample.name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-    return Double(CounterRandom.mix(hash) >> 11) * 0x1p-53
-  }
-
-  static func isHeldBack(_ sample: Sample, share: Double) -> Bool {
-    position(of: sample) < share
-  }
-
-  private static func firstByHash(_ samples: [Sample]) -> Int {
-    var first = 0
-    for index in samples.indices where position(of: samples[index]) < position(of: samples[first]) {
-      first = index
-    }
-    return first
   }
 }
 

@@ -29,6 +29,8 @@ public struct TrainingReport: JSONArtifact, Equatable {
   public var steps: Int
   /// Whether it ended before the last epoch because nothing improved.
   public var stoppedEarly: Bool
+  /// The float network on the held-back samples; nil without a teacher.
+  public var fp32: Figures?
   /// Loss, accuracy and agreement on the held-back samples where training began: PTQ, of the
   /// control the float network; nil for an external command.
   public var ptq: Figures?
@@ -56,6 +58,12 @@ public struct TrainingReport: JSONArtifact, Equatable {
     /// Share named as by the float network; nil without one.
     public var agreement: Double?
 
+    init(loss: Double, accuracy: Double?, agreement: Double?) {
+      self.loss = loss
+      self.accuracy = accuracy
+      self.agreement = agreement
+    }
+
     init(_ result: HeldBackResult) {
       loss = result.loss
       accuracy = result.accuracy
@@ -63,13 +71,10 @@ public struct TrainingReport: JSONArtifact, Equatable {
     }
   }
 
-  /// What training began as, in words.
-  public var startName: String { kind == "float" ? "FP32" : "PTQ" }
-
   /// Of a network that a command of the user's trained: nothing is known but that it is taken.
   static let external = TrainingReport(
     kind: "external", settings: nil, trainedSamples: 0, heldBackSamples: 0, skippedSamples: 0,
-    trainableNumbers: 0, plan: nil, steps: 0, stoppedEarly: false, ptq: nil, tuned: nil,
+    trainableNumbers: 0, plan: nil, steps: 0, stoppedEarly: false, fp32: nil, ptq: nil, tuned: nil,
     bestEpoch: 0, verdict: .unjudged, epochs: [], scales: ScaleHistory(names: []), losses: [],
     releaseStep: 0)
 

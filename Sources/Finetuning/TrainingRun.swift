@@ -130,7 +130,7 @@ public final class TrainingRun {
         lastWrite = TrainingRun.clock()
       }
     }
-    return finish(resumedFrom: resumedFrom)
+    return try finish(resumedFrom: resumedFrom)
   }
 
   private var stepsPerEpoch: Int {
@@ -217,16 +217,33 @@ extension TrainingRun {
 
   /// Runs the network over the held-back samples.
   private func judge() throws(QuenchError) -> HeldBackResult {
+    try judge { indices, pictures throws(QuenchError) in
+      let logits = try network.forward(pictures, count: indices.count, training: false)
+      guard logits.allSatisfy(\.isFinite) else {
+        throw Divergence.notFinite(network, step: state.step)
+      }
+      return logits
+    }
+  }
+
+  /// The float network over the held-back samples; nil when nobody knows it.
+  private func float() throws(QuenchError) -> HeldBackResult? {
+    guard teacher.isThere else { return nil }
+    return try judge { indices, pictures throws(QuenchError) in
+      try teacher.logits(indices, pictures: pictures)
+    }
+  }
+
+  private func judge(
+    _ answer: ([Int], [Float]) throws(QuenchError) -> [Float]
+  ) throws(QuenchError) -> HeldBackResult {
     var result = HeldBackResult(losses: [], correct: [], agreeing: [])
     let held = data.heldBack
     for start in stride(from: 0, to: held.count, by: settings.batch) {
       let indices = Array(held[start..<min(start + settings.batch, held.count)])
       let pictures = try data.pictures(indices)
       let wanted = try teacher.logits(indices, pictures: pictures)
-      let logits = try network.forward(pictures, count: indices.count, training: false)
-      guard logits.allSatisfy(\.isFinite) else {
-        throw Divergence.notFinite(network, step: state.step)
-      }
+      let logits = try answer(indices, pictures)
       let labels = data.labels(indices)
       result.losses +=
         BatchLoss.evaluate(
@@ -287,7 +304,7 @@ extension TrainingRun {
     }
   }
 
-  private func finish(resumedFrom: Int) -> TrainingOutcome {
+  private func finish(resumedFrom: Int) throws(QuenchError) -> TrainingOutcome {
     let verdict = GainVerdict(ptq: state.start, tuned: state.best ?? state.start)
     // The end of the run, which need not be the epoch that is kept.
     var history = state.history
@@ -301,6 +318,7 @@ extension TrainingRun {
       skippedSamples: data.skipped.count,
       trainableNumbers: network.parameters.reduce(0) { $0 + $1.count }, plan: nil,
       steps: state.step, stoppedEarly: state.step < state.total,
+      fp32: try float().map(TrainingReport.Figures.init),
       ptq: TrainingReport.Figures(state.start), tuned: state.best.map(TrainingReport.Figures.init),
       bestEpoch: state.bestEpoch, verdict: verdict, epochs: state.epochs, scales: history,
       losses: TrainingReport.condensed(losses),

@@ -248,9 +248,14 @@ extension RecipeEdges {
       ])
     var pages = [files.evaluation, files.finalScales, files.sensitivity, files.finalConfig]
     if samples.coverage != nil { pages.append(files.coverage) }
+    var tuning = files.isTuned ? [("--tuning", files.tuningReport)] : []
+    if model.finetune?.hasControl == true {
+      tuning.append(("--control", files.control.tuningReport))
+    }
+    let options = tuning.map { "\($0) \(ManifestText.shellWord($1))" }.joined(separator: " ")
     try manifest.build(
-      [files.report], rule: "report", inputs: pages, variables: [("label", model.name)])
-    if model.finetune?.hasControl == true { defaults.append(files.control.tuningReport) }
+      [files.report], rule: "report", inputs: pages, implicit: tuning.map(\.1),
+      variables: (options.isEmpty ? [] : [("tuning", options)]) + [("label", model.name)])
     defaults += [files.gate, files.report]
     try alias(model.name, [files.om, files.gate, files.report])
   }

@@ -18,14 +18,18 @@ public struct ReportPage: Sendable {
   public var config: CalibrationConfig
   /// What the ranges clip on other images; nil when that was not counted.
   public var coverage: CoverageTable?
+  /// What fine-tuning did; nil without it.
+  public var tuning: TuningSection?
   /// The model's name.
   public var name: String
 
   /// Makes a page from its parts.
   public init(
     name: String, evaluation: EvaluationReport, scales: ScaleTable,
-    sensitivity: SensitivityTable, config: CalibrationConfig, coverage: CoverageTable?
+    sensitivity: SensitivityTable, config: CalibrationConfig, coverage: CoverageTable?,
+    tuning: TuningSection? = nil
   ) {
+    self.tuning = tuning
     self.name = name
     self.evaluation = evaluation
     self.scales = scales
@@ -36,9 +40,10 @@ public struct ReportPage: Sendable {
 
   /// The page: no scripts, no links, the same bytes from the same files.
   public var html: String {
-    let body: [HTML] = [
-      .element("h1", [.text(name)]), .element("pre", [.text(evaluation.table)]), layers, ranges,
+    let head: [HTML] = [
+      .element("h1", [.text(name)]), .element("pre", [.text(evaluation.table)]),
     ]
+    let body = head + (tuning.map { [$0.html(evaluation)] } ?? []) + [layers, ranges]
     return """
       <!doctype html>
       <html lang="en"><head><meta charset="utf-8"><title>\(HTML.text(name).source)</title>
@@ -135,7 +140,7 @@ public struct ReportPage: Sendable {
     decibel.isFinite ? fixed(decibel) : (decibel > 0 ? "no error" : "lost")
   }
 
-  private static func fixed(_ value: Double, decimals: Int = 1) -> String {
+  static func fixed(_ value: Double, decimals: Int = 1) -> String {
     var power = 1.0
     for _ in 0..<decimals { power *= 10 }
     return "\((value * power).rounded() / power)"

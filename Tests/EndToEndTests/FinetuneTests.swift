@@ -70,7 +70,21 @@ struct FinetuneTests {
     #expect(run.output.contains("PTQ"))
     #expect(run.output.contains("QAT"))
     #expect((run.output + run.errors).contains("epoch 4: loss"))
+    #expect(run.output.contains(/\ntraining +(QAT|PTQ) is kept: the loss on the held-back/))
     #expect(try project.quench("build").output.contains("nothing to do"))
+
+    // The page has the three side by side, what the guard said, and the picture.
+    let page = try #require(project.space.text("build/tiny/report.html"))
+    #expect(page.contains("<h2>Fine-tuning</h2>"))
+    let verdict =
+      /<p>(QAT|PTQ) is kept: .* \(loss [-+\d.e]+ (±|at best,) [\d.e-]+( before)?\)\.<\/p>/
+    #expect(page.contains(verdict))
+    #expect(page.contains(/<th>FP32<\/th><th>PTQ<\/th><th>QAT( \(not kept\))?<\/th><\/tr>/))
+    #expect(page.contains("held-back samples, which never trained"))
+    #expect(page.contains("<th>8 evaluation images</th>"))
+    let picture = try #require(project.space.text("build/tiny/finetune/plot.svg"))
+    #expect(page.contains(picture))
+    #expect(!page.contains("href=") && !page.contains("src="))
 
     // The quantized network is the tuned one.
     let record = project.space.read("build/tiny/record.txt")
@@ -168,6 +182,10 @@ struct FinetuneTests {
     let beside = try #require(project.space.text("build/tiny/finetune/control/report.json"))
     #expect(beside.contains("\"kind\" : \"float\""))
     #expect(project.space.text("build/tiny/finetune/report.json")?.contains("quantized") == true)
+    let page = try #require(project.space.text("build/tiny/report.html"))
+    #expect(page.contains("<th>FP32, trained"))
+    // Labelled: the float network's own accuracy stands there too.
+    #expect(page.contains(/<td>top-1 in %<\/td><td>[\d.]+<\/td><td>[\d.]+<\/td>/))
     #expect(try project.quench("build").output.contains("nothing to do"))
 
     func tune(_ name: String, _ settings: String, _ more: [String] = []) throws -> Run {

@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Artifacts
 internal import Calibration
+internal import Finetuning
 internal import Measurement
 internal import Quantization
 internal import Reporting
@@ -18,6 +19,8 @@ struct ReportCommand: ParsableCommand {
   @Argument(help: "The error by layer.") var sensitivity: String
   @Argument(help: "calibration.cfg.") var config: String
   @Argument(help: "The coverage, if it was counted.") var coverage: String?
+  @Option(help: "What fine-tuning did, if there was any.") var tuning: String?
+  @Option(help: "What training did for the float control, if there is one.") var control: String?
   @Option(help: "The model's name.") var name: String = "model"
   @Option(name: .shortAndLong, help: "The page.") var output: String
 
@@ -28,7 +31,12 @@ struct ReportCommand: ParsableCommand {
       scales: try ArtifactJSON.read(ScaleTable.self, from: scales),
       sensitivity: try ArtifactJSON.read(SensitivityTable.self, from: sensitivity),
       config: try CalibrationConfig.parse(try FileContent.read(config), path: config),
-      coverage: try coverage.map { try ArtifactJSON.read(CoverageTable.self, from: $0) })
+      coverage: try coverage.map { try ArtifactJSON.read(CoverageTable.self, from: $0) },
+      tuning: try tuning.map { path in
+        TuningSection(
+          report: try ArtifactJSON.read(TrainingReport.self, from: path),
+          control: try control.map { try ArtifactJSON.read(TrainingReport.self, from: $0) })
+      })
     try FileContent.replace(output, with: Array(page.html.utf8))
   }
 }

@@ -4,6 +4,7 @@
 internal import Artifacts
 internal import Calibration
 internal import Diagnostics
+internal import Finetuning
 internal import Glibc
 internal import Measurement
 internal import Pipeline
@@ -30,6 +31,7 @@ enum ResultTables {
       let evaluation = try ArtifactJSON.read(EvaluationReport.self, from: files.evaluation)
       Terminal.print("\n" + Style.output.bold(model.name) + "\n" + evaluation.table)
       isShown = true
+      if let training = training(files) { Terminal.print(training) }
       if let coverage = coverage(files) { Terminal.print(coverage) }
     }
     for bundle in recipe.bundles {
@@ -46,6 +48,14 @@ enum ResultTables {
       Terminal.print("\nbundle  \(path), \(status.st_size) bytes")
     }
     return isShown
+  }
+
+  /// Which network the guard of fine-tuning hands on.
+  private static func training(_ files: Layout) -> String? {
+    guard files.isTuned,
+      let report = try? ArtifactJSON.read(TrainingReport.self, from: files.tuningReport)
+    else { return nil }
+    return "training   \(report.sentence)"
   }
 
   private static func coverage(_ files: Layout) -> String? {

@@ -59,7 +59,7 @@ struct TrainingDisplay {
     let figure = lastEpoch.map(figure) ?? ""
     live(
       progress.step, progress.total,
-      "step \(progress.step)/\(progress.total), loss \(short(progress.loss))\(figure)"
+      "step \(progress.step)/\(progress.total), loss \(TrainingReport.short(progress.loss))\(figure)"
         + pace(progress, speed))
   }
 
@@ -94,17 +94,21 @@ extension TrainingDisplay {
   }
 
   private func line(_ epoch: EpochEntry) -> String {
-    var text = "epoch \(epoch.epoch): loss \(short(epoch.trainingLoss))"
-    text += ", held back \(short(epoch.heldBackLoss))"
-    if let accuracy = epoch.accuracy { text += ", top-1 \(short(100 * accuracy)) %" }
-    if let agreement = epoch.agreement { text += ", as FP32 \(short(100 * agreement)) %" }
+    var text = "epoch \(epoch.epoch): loss \(TrainingReport.short(epoch.trainingLoss))"
+    text += ", held back \(TrainingReport.short(epoch.heldBackLoss))"
+    if let accuracy = epoch.accuracy { text += ", top-1 \(TrainingReport.short(100 * accuracy)) %" }
+    if let agreement = epoch.agreement {
+      text += ", as FP32 \(TrainingReport.short(100 * agreement)) %"
+    }
     return text
   }
 
   /// The figure that people watch, of the last epoch.
   private func figure(_ epoch: EpochEntry) -> String {
-    if let accuracy = epoch.accuracy { return ", top-1 \(short(100 * accuracy)) %" }
-    if let agreement = epoch.agreement { return ", as FP32 \(short(100 * agreement)) %" }
+    if let accuracy = epoch.accuracy { return ", top-1 \(TrainingReport.short(100 * accuracy)) %" }
+    if let agreement = epoch.agreement {
+      return ", as FP32 \(TrainingReport.short(100 * agreement)) %"
+    }
     return ""
   }
 
@@ -114,13 +118,5 @@ extension TrainingDisplay {
     let left = Int((Double(progress.total - progress.step) / speed).rounded(.up))
     let time = left < 120 ? "\(left) s" : left < 7200 ? "\(left / 60) min" : "\(left / 3600) h"
     return ", \(images) images/s, \(time) left"
-  }
-
-  /// Three significant digits are what a loss is read by.
-  private func short(_ value: Double) -> String {
-    guard value.isFinite, value != 0 else { return "\(value)" }
-    var factor = 1.0
-    while value.magnitude * factor < 100, factor < 1e12 { factor *= 10 }
-    return "\((value * factor).rounded() / factor)"
   }
 }
