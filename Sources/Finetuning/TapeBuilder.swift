@@ -25,8 +25,11 @@ final class TapeBuilder {
 
   private var tensors: [String: TapeTensor] = [:]
   private var otherLayouts: [String: TapeTensor] = [:]
+  /// Sequences as images of height 1.
+  private var images: [String: TapeTensor] = [:]
   private var operators: [any TapeOperator] = []
   private var producers: [ObjectIdentifier: any TapeOperator] = [:]
+  private var activationNames: [String: Int] = [:]
   private var fakeQuantizers: [ObjectIdentifier: [FakeQuantizer]] = [:]
   private var parametersByName: [String: TapeParameter] = [:]
   private var weightScales: [Int: TapeParameter] = [:]
@@ -223,13 +226,50 @@ extension TapeBuilder {
     if height * width == 1 || channels == 1 {
       append(View(node: name, input: tensor, output: other))
     } else {
-      let box = Movement.Box(
-        input: tensor, shape: tensor.shape, inputStart: 0, inputStrides: tensor.strides,
-        outputStart: 0, outputStrides: other.strides)
-      append(Movement(node: name, boxes: [box], output: other))
+      append(moved(tensor, to: other, node: name))
     }
     otherLayouts[name] = other
     return other
+  }
+
+  /// What a window operator reads: an image, or a sequence seen as an image of height 1.
+  func imageInput(_ name: String) throws(QuenchError) -> TapeTensor {
+    guard let sequence = tensors[name], sequence.shape.count == 3 else {
+      return try tensor(name, layout: .channelsLast)
+    }
+    if let known = images[name] { return known }
+    let shape = [sequence.shape[0], sequence.shape[1], 1, sequence.shape[2]]
+    let plain = TapeTensor(name, shape: shape, layout: .plain)
+    append(View(node: name, input: sequence, output: plain))
+    let image = TapeTensor(name, shape: shape, layout: .channelsLast)
+    append(moved(plain, to: image, node: name))
+    images[name] = image
+    return image
+  }
+
+  /// The image that a window operator makes, its result itself unless that is a sequence.
+  func imageOutput(_ node: Node) throws(QuenchError) -> TapeTensor {
+    let shape = try shape(node.outputs[0])
+    guard shape.count == 3 else { return try declare(node.outputs[0], layout: .channelsLast) }
+    return TapeTensor(
+      node.outputs[0], shape: [shape[0], shape[1], 1, shape[2]], layout: .channelsLast)
+  }
+
+  /// Makes the sequence of an image that a window operator made.
+  func finishImage(_ image: TapeTensor, of node: Node) throws(QuenchError) {
+    guard tensors[node.outputs[0]] !== image else { return }
+    let plain = TapeTensor(image.name, shape: image.shape, layout: .plain)
+    append(moved(image, to: plain, node: node.name))
+    append(
+      View(node: node.name, input: plain, output: try declare(node.outputs[0], layout: .plain)))
+    images[node.outputs[0]] = image
+  }
+
+  private func moved(_ from: TapeTensor, to: TapeTensor, node: String) -> Movement {
+    let box = Movement.Box(
+      input: from, shape: from.shape, inputStart: 0, inputStrides: from.strides, outputStart: 0,
+      outputStrides: to.strides)
+    return Movement(node: node, boxes: [box], output: to)
   }
 
   private func constantTensor(_ name: String) throws(QuenchError) -> TapeTensor {
@@ -294,7 +334,10 @@ extension TapeBuilder {
       same.scale.parameter.layers.append(node.name)
       quantizer = same
     } else {
-      let name = known.isEmpty ? input.name : "\(input.name)#\(known.count + 1)"
+      // Layouts of one tensor have quantizers of their own.
+      let count = activationNames[input.name, default: 0] + 1
+      activationNames[input.name] = count
+      let name = count == 1 ? input.name : "\(input.name)#\(count)"
       let parameter = TapeParameter(
         Parameter(
           name: name, kind: .activationScale, layers: [node.name], values: [scale],

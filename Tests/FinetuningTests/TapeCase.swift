@@ -25,6 +25,11 @@ struct TapeCase: CustomTestStringConvertible, Sendable {
     }
   }
 
+  init(name: String, model: Model) {
+    self.name = name
+    self.model = model
+  }
+
   /// - Parameters:
   ///   - input: the shape of the input, batch 1 first.
   ///   - weights: float constants by name and shape.
@@ -398,5 +403,5 @@ extension TapeCase {
     resize("linear, smaller", sizes: [2, 3], [Attribute("mode", .string("linear"))]),
   ]
 
-  static let all = resizes + convolutions + products + elementwise + windows + movements
+  static let all = resizes + convolutions + products + elementwise + windows + movements + further
 }

@@ -14,7 +14,7 @@ extension TapeBuilder {
     "MaxPool": { (b, n) throws(QuenchError) in try b.pooling(n, isMaximum: true) },
     "AveragePool": { (b, n) throws(QuenchError) in try b.pooling(n, isMaximum: false) },
     "GlobalAveragePool": { (b, n) throws(QuenchError) in
-      try b.reduction(n, axes: [2, 3], isMean: true)
+      try b.reduction(n, axes: b.spatialAxes(n), isMean: true)
     },
     "GlobalMaxPool": { (b, n) throws(QuenchError) in try b.globalMaximum(n) },
     "ReduceMean": { (b, n) throws(QuenchError) in
@@ -25,18 +25,37 @@ extension TapeBuilder {
     },
   ]
 
-  /// The windows of a Conv or a pooling operator over rank 4.
-  private func window(
+  private func spatialAxes(_ node: Node) throws(QuenchError) -> [Int] {
+    Array(2..<max(3, try shape(node.inputs[0]).count))
+  }
+
+  /// A sequence's shape as that of an image of height 1; other shapes as they are.
+  func imageShape(_ shape: [Int]) -> [Int] {
+    shape.count == 3 ? [shape[0], shape[1], 1, shape[2]] : shape
+  }
+
+  /// The windows of a Conv or a pooling operator over images, or sequences seen as images.
+  func window(
     _ node: Node, kernel: [Int], input: [Int], output: [Int]
   ) throws(QuenchError) -> ConvolutionLayer.Window {
-    guard kernel.count == 2, input.count == 4, output.count == 4 else {
-      throw refusal(node, "fine-tuning takes a \(node.opType) over rank 4 only")
+    // One axis is the width.
+    func both(_ values: [Int]?, or height: Int) -> [Int] {
+      guard let values else { return [height, height] }
+      return values.count == 1 ? [height] + values : values
     }
-    let strides = node.ints("strides") ?? [1, 1]
-    let dilations = node.ints("dilations") ?? [1, 1]
+    let kernel = both(kernel, or: 1)
+    let (input, output) = (imageShape(input), imageShape(output))
+    guard kernel.count == 2, input.count == 4, output.count == 4 else {
+      throw refusal(node, "fine-tuning takes a \(node.opType) over one or two spatial axes only")
+    }
+    let strides = both(node.ints("strides"), or: 1)
+    let dilations = both(node.ints("dilations"), or: 1)
     var begin = [0, 0]
     switch node.string("auto_pad") ?? "NOTSET" {
-    case "NOTSET": begin = Array((node.ints("pads") ?? [0, 0, 0, 0]).prefix(2))
+    case "NOTSET":
+      let pads = node.ints("pads") ?? []
+      begin = both(Array(pads.prefix(pads.count / 2)), or: 0)
+      if pads.isEmpty { begin = [0, 0] }
     case "VALID": break
     case let mode:
       for axis in 0..<2 {
@@ -47,7 +66,7 @@ extension TapeBuilder {
       }
     }
     guard strides.count == 2, dilations.count == 2, begin.count == 2 else {
-      throw refusal(node, "the attributes of \"\(node.name)\" do not have two spatial axes")
+      throw refusal(node, "the attributes of \"\(node.name)\" do not fit its spatial axes")
     }
     return ConvolutionLayer.Window(
       kernel: (kernel[0], kernel[1]), stride: (strides[0], strides[1]),
@@ -58,18 +77,21 @@ extension TapeBuilder {
     let weights = try constant(node.inputs[1])
     let group = node.int("group", default: 1)
     let shape = weights.shape
-    guard shape.count == 4, shape[2] * shape[3] <= 1024, !shape.contains(0) else {
+    let positions = shape.dropFirst(2).reduce(1, *)
+    guard [3, 4].contains(shape.count), positions <= 1024, !shape.contains(0) else {
       throw refusal(
-        node, "fine-tuning takes Conv with two spatial axes and at most 1024 kernel positions")
+        node,
+        "fine-tuning takes Conv with one or two spatial axes and at most 1024 kernel positions")
     }
     let window = try window(
       node, kernel: Array(shape[2...]), input: self.shape(node.inputs[0]),
       output: self.shape(node.outputs[0]))
-    let positions = shape[2] * shape[3]
+    let output = try imageOutput(node)
     try layer(
-      node, input: tensor(node.inputs[0], layout: .channelsLast), outputLayout: .channelsLast,
+      node, input: imageInput(node.inputs[0]), output: output,
       shape: (shape[0], shape[1], positions), strides: (shape[1] * positions, positions, 1),
       group: group, window: window)
+    try finishImage(output, of: node)
   }
 
   private func gemm(_ node: Node) throws(QuenchError) {
@@ -83,32 +105,35 @@ extension TapeBuilder {
     let isTransposed = node.int("transB", default: 0) != 0
     let (o, i) = isTransposed ? (shape[0], shape[1]) : (shape[1], shape[0])
     try layer(
-      node, input: tensor(node.inputs[0], layout: .plain), outputLayout: .plain, shape: (o, i, 1),
+      node, input: tensor(node.inputs[0], layout: .plain),
+      output: declare(node.outputs[0], layout: .plain), shape: (o, i, 1),
       strides: isTransposed ? (i, 1, 0) : (1, o, 0), group: 1, window: nil)
   }
 
   private func layer(
-    _ node: Node, input: TapeTensor, outputLayout: TapeLayout, shape: (o: Int, i: Int, k: Int),
+    _ node: Node, input: TapeTensor, output: TapeTensor, shape: (o: Int, i: Int, k: Int),
     strides: (o: Int, i: Int, k: Int), group: Int, window: ConvolutionLayer.Window?
   ) throws(QuenchError) {
     let values = try parameter(node.inputs[1], kind: .weight, layer: node.name)
-    var bias: TapeParameter?
-    if node.inputs.count > 2, !node.inputs[2].isEmpty {
-      let made = try parameter(node.inputs[2], kind: .bias, layer: node.name)
-      guard made.parameter.count == shape.o else {
-        throw refusal(node, "the bias of \"\(node.name)\" is not one number an output channel")
-      }
-      bias = made
-    }
+    let bias = try bias(node, channels: shape.o)
     let (source, scales) = quantization(of: node, input: input, weight: values)
     let weight = LayerWeight(
       values, scales: scales, range: .weights(bits: bits(of: values)), shape: shape,
       strides: strides, machine)
     append(
       ConvolutionLayer(
-        node: node.name, source: source,
-        output: try declare(node.outputs[0], layout: outputLayout), weight: weight, bias: bias,
-        group: group, window: window, machine))
+        node: node.name, source: source, output: output, weight: weight, bias: bias, group: group,
+        window: window, machine))
+  }
+
+  /// The trainable bias at position 2, if there is one.
+  func bias(_ node: Node, channels: Int) throws(QuenchError) -> TapeParameter? {
+    guard node.inputs.count > 2, !node.inputs[2].isEmpty else { return nil }
+    let made = try parameter(node.inputs[2], kind: .bias, layer: node.name)
+    guard made.parameter.count == channels else {
+      throw refusal(node, "the bias of \"\(node.name)\" is not one number an output channel")
+    }
+    return made
   }
 
   private func matMul(_ node: Node) throws(QuenchError) {
@@ -118,8 +143,9 @@ extension TapeBuilder {
         throw refusal(node, "fine-tuning takes MatMul with a constant matrix of rank 2")
       }
       try layer(
-        node, input: tensor(node.inputs[0], layout: .plain), outputLayout: .plain,
-        shape: (shape[1], shape[0], 1), strides: (1, shape[1], 0), group: 1, window: nil)
+        node, input: tensor(node.inputs[0], layout: .plain),
+        output: declare(node.outputs[0], layout: .plain), shape: (shape[1], shape[0], 1),
+        strides: (1, shape[1], 0), group: 1, window: nil)
       return
     }
     let a = try tensor(node.inputs[0], layout: .plain)
@@ -145,26 +171,28 @@ extension TapeBuilder {
     let window = try window(
       node, kernel: node.ints("kernel_shape") ?? [], input: shape(node.inputs[0]),
       output: shape(node.outputs[0]))
+    let output = try imageOutput(node)
     append(
       Pooling(
-        node: node.name, input: try tensor(node.inputs[0], layout: .channelsLast),
-        output: try declare(node.outputs[0], layout: .channelsLast), isMaximum: isMaximum,
-        window: window, countsPadding: node.int("count_include_pad", default: 0) != 0))
+        node: node.name, input: try imageInput(node.inputs[0]), output: output,
+        isMaximum: isMaximum, window: window,
+        countsPadding: node.int("count_include_pad", default: 0) != 0))
+    try finishImage(output, of: node)
   }
 
   private func globalMaximum(_ node: Node) throws(QuenchError) {
-    let input = try tensor(node.inputs[0], layout: .channelsLast)
+    let input = try imageInput(node.inputs[0])
     guard input.shape.count == 4 else {
-      throw refusal(node, "fine-tuning takes a \(node.opType) over rank 4 only")
+      throw refusal(node, "fine-tuning takes a \(node.opType) over one or two spatial axes only")
     }
-    let kernel = (input.shape[2], input.shape[3])
+    let output = try imageOutput(node)
     append(
       Pooling(
-        node: node.name, input: input,
-        output: try declare(node.outputs[0], layout: .channelsLast), isMaximum: true,
+        node: node.name, input: input, output: output, isMaximum: true,
         window: ConvolutionLayer.Window(
-          kernel: kernel, stride: (1, 1), dilation: (1, 1), top: 0, left: 0),
-        countsPadding: false))
+          kernel: (input.shape[2], input.shape[3]), stride: (1, 1), dilation: (1, 1), top: 0,
+          left: 0), countsPadding: false))
+    try finishImage(output, of: node)
   }
 
   private func reduction(_ node: Node, axes: [Int]?, isMean: Bool) throws(QuenchError) {

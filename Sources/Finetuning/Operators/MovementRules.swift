@@ -16,7 +16,6 @@ extension TapeBuilder {
     "Dropout": { (b, n) throws(QuenchError) in try b.identity(n) },
     "Transpose": { (b, n) throws(QuenchError) in try b.transpose(n) },
     "Slice": { (b, n) throws(QuenchError) in try b.slice(n) },
-    "Pad": { (b, n) throws(QuenchError) in try b.pad(n) },
     "Concat": { (b, n) throws(QuenchError) in try b.concatenation(n) },
     "Split": { (b, n) throws(QuenchError) in try b.split(n) },
     "Gather": { (b, n) throws(QuenchError) in try b.gather(n) },
@@ -95,34 +94,6 @@ extension TapeBuilder {
     append(Movement(node: node.name, boxes: [box], output: output))
   }
 
-  private func pad(_ node: Node) throws(QuenchError) {
-    guard (node.string("mode") ?? "constant") == "constant" else {
-      throw refusal(node, "fine-tuning takes Pad with a constant only")
-    }
-    let input = try tensor(node.inputs[0], layout: layout(of: node.inputs[0]))
-    try checkRank(node, input)
-    let rank = input.shape.count
-    let axes = try integers(node, at: 3) ?? Array(0..<rank)
-    guard let pads = try integers(node, at: 1), pads.count == 2 * axes.count else {
-      throw refusal(node, "\"\(node.name)\" has no constant pads for its axes")
-    }
-    let output = try declare(node.outputs[0], layout: input.layout)
-    var box = Movement.Box(
-      input: input, shape: input.shape, inputStart: 0, inputStrides: input.strides, outputStart: 0,
-      outputStrides: output.strides)
-    for (index, given) in axes.enumerated() {
-      let axis = try axis(node, given, rank: rank)
-      let (before, after) = (pads[index], pads[index + axes.count])
-      // Negative padding crops.
-      box.shape[axis] += min(0, before) + min(0, after)
-      box.inputStart += max(0, -before) * box.inputStrides[axis]
-      box.outputStart += max(0, before) * box.outputStrides[axis]
-    }
-    append(
-      Movement(
-        node: node.name, boxes: [box], output: output, filling: try number(node, at: 2) ?? 0))
-  }
-
   private func concatenation(_ node: Node) throws(QuenchError) {
     let layout: TapeLayout =
       node.inputs.contains { self.layout(of: $0) == .channelsLast } ? .channelsLast : .plain
@@ -159,22 +130,28 @@ extension TapeBuilder {
   }
 
   private func gather(_ node: Node) throws(QuenchError) {
-    guard !isConstant(node.inputs[0]), let indices = try integers(node, at: 1) else {
+    guard isConstant(node.inputs[1]), let indices = try integers(node, at: 1) else {
       throw refusal(node, "fine-tuning takes Gather with constant indices only")
     }
-    let input = try tensor(node.inputs[0], layout: .plain)
-    let axis = try axis(node, node.int("axis", default: 0), rank: input.shape.count)
-    let extent = input.shape[axis]
+    let shape = try shape(node.inputs[0])
+    let axis = try axis(node, node.int("axis", default: 0), rank: shape.count)
+    let extent = shape[axis]
     let from = indices.map { Int32(clamping: $0 < 0 ? $0 + extent : $0) }
     guard from.allSatisfy({ $0 >= 0 && Int($0) < extent }) else {
       throw refusal(node, "an index of \"\(node.name)\" is outside 0...\(extent - 1)")
     }
+    let extents = (shape[..<axis].reduce(1, *), extent, shape[(axis + 1)...].reduce(1, *))
+    let output = try declare(node.outputs[0], layout: .plain)
+    if isConstant(node.inputs[0]) {
+      let table = try parameter(node.inputs[0], kind: .weight, layer: node.name)
+      append(
+        TableLookup(node: node.name, table: table, output: output, extents: extents, from: from))
+      return
+    }
     append(
       Taps(
-        node: node.name, input: input, output: try declare(node.outputs[0], layout: .plain),
-        extents: (
-          input.shape[..<axis].reduce(1, *), extent, input.shape[(axis + 1)...].reduce(1, *)
-        ), results: from.count, from: from,
+        node: node.name, input: try tensor(node.inputs[0], layout: .plain), output: output,
+        extents: extents, results: from.count, from: from,
         factors: [Double](repeating: 1, count: from.count)))
   }
 
@@ -196,6 +173,8 @@ extension TapeBuilder {
 
 extension TapeBuilder {
   /// The rules by operator, all families together.
-  static let rules: [String: Rule] = layerRules.merging(elementwiseRules) { a, _ in a }
-    .merging(movementRules) { a, _ in a }.merging(resizeRules) { a, _ in a }
+  static let rules: [String: Rule] = [
+    layerRules, transposedRules, elementwiseRules, channelRules, selectionRules, movementRules,
+    paddingRules, resizeRules,
+  ].reduce(into: [:]) { all, family in all.merge(family) { first, _ in first } }
 }

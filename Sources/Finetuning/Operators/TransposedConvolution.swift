@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+// Finetuning: ConvTranspose, computed by the kernels of a convolution's gradient.
+
+internal import CKernels
+internal import Diagnostics
+internal import Glibc
+internal import ONNXModel
+internal import Tensors
+
+/// The transpose of a convolution, with groups.
+///
+/// It is the gradient of a convolution from its output's image to its input's: forward is that
+/// convolution's backward by its input, and its own backward by the input is that convolution's
+/// forward.
+final class TransposedConvolution: TapeOperator {
+  let node: String
+  let source: LayerInput
+  let output: TapeTensor
+  /// ONNX's `[I, O / group, h, w]`: `o` counts the output channels of a group, which is the axis
+  /// of the scales, and `i` all input channels.
+  let weight: LayerWeight
+  let bias: TapeParameter?
+  let group: Int
+  let window: ConvolutionLayer.Window
+  /// The convolution's filters, `[I][k][O / group]`.
+  private let filters: TapeBuffer
+  private let packed: TapeBuffer
+
+  init(
+    node: String, source: LayerInput, output: TapeTensor, weight: LayerWeight,
+    bias: TapeParameter?, group: Int, window: ConvolutionLayer.Window, _ machine: TapeMachine
+  ) {
+    self.node = node
+    self.source = source
+    self.output = output
+    self.weight = weight
+    self.bias = bias
+    self.group = group
+    self.window = window
+    let shape = weight.shape
+    let rows = shape.o * shape.k
+    filters = machine.makeBuffer(shape.i * rows)
+    packed = machine.makeBuffer(
+      max(
+        machine.kernels.packed_count(rows, shape.i / group),
+        machine.kernels.packed_count(shape.i / group, rows)))
+  }
+
+  var inputs: [TapeTensor] {
+    source.quantizer.map { [$0.output, source.tensor] } ?? [source.tensor]
+  }
+  var kept: [TapeTensor] { [source.tensor] }
+  var parameters: [TapeParameter] { weight.parameters + (bias.map { [$0] } ?? []) }
+
+  /// One group of the convolution from the output's image to the input's.
+  private func geometry(_ machine: TapeMachine) -> ck_train_conv {
+    var g = ck_train_conv()
+    let shape = weight.shape
+    let (from, to) = (output.image, source.tensor.image)
+    (g.n, g.h, g.w, g.c) = (machine.count, from.height, from.width, shape.o)
+    g.x_stride = from.channels
+    (g.oh, g.ow, g.o) = (to.height, to.width, shape.i / group)
+    g.y_stride = to.channels
+    (g.kh, g.kw) = window.kernel
+    (g.sh, g.sw) = window.stride
+    (g.dh, g.dw) = window.dilation
+    g.top = window.top
+    g.left = window.left
+    return g
+  }
+
+  /// What the layer reads, fake-quantized.
+  private func quantizedInput(_ machine: TapeMachine) -> (TapeBuffer?, UnsafeRawPointer) {
+    let tensor = source.tensor
+    guard source.quantizer != nil else { return (nil, UnsafeRawPointer(tensor.pointer)) }
+    let count = tensor.elements(machine.count)
+    let buffer = machine.makeBuffer(count)
+    var grid = source.grid(machine)
+    machine.kernels.quantizer_forward(
+      machine.pool, count, &grid, tensor.pointer, buffer.pointer)
+    return (buffer, UnsafeRawPointer(buffer.pointer))
+  }
+
+  func forward(_ machine: TapeMachine) {
+    weight.make(machine)
+    let shape = weight.shape
+    let rows = shape.o * shape.k
+    var turn = TapeNest(
+      extents: [shape.i, shape.k, shape.o], a: [1, shape.i, shape.k * shape.i],
+      y: [rows, shape.o, 1]
+    ).nest
+    machine.kernels.copy(machine.pool, &turn, weight.dense.pointer, 0, filters.pointer)
+    var g = geometry(machine)
+    let size = machine.elementSize
+    let (held, x) = quantizedInput(machine)
+    withExtendedLifetime(held) {
+      for index in 0..<group {
+        machine.kernels.pack(
+          g.o, rows, filters.pointer + index * g.o * rows * size, rows, 1, packed.pointer)
+        machine.kernels.conv_input(
+          machine.pool, &g, x + index * g.o * size, packed.pointer, 0,
+          output.pointer + index * g.c * size)
+      }
+    }
+    guard let bias else { return }
+    var nest = TapeNest(
+      extents: [output.elements(machine.count) / output.image.channels, output.image.channels],
+      a: [output.image.channels, 1], b: [0, 1], y: [output.image.channels, 1]
+    ).nest
+    machine.kernels.binary(
+      machine.pool, CK_BINARY_ADD, &nest, -.infinity, .infinity, output.pointer,
+      bias.data.pointer, output.pointer)
+  }
+
+  func backward(_ machine: TapeMachine) {
+    let dy = UnsafeRawPointer(output.gradientPointer)
+    let channels = output.image.channels
+    if let bias, bias.isTrained {
+      machine.kernels.sum(
+        machine.pool, 1, output.elements(machine.count) / channels, channels, 1, dy, 1,
+        bias.gradient.pointer)
+    }
+    if weight.values.isTrained { addWeightGradient(dy, machine) }
+    let target = source.target
+    guard
+      target.needsGradient, source.tensor.needsGradient || machine.wantsScaleGradients
+    else { return }
+    var g = geometry(machine)
+    let size = machine.elementSize
+    let rows = weight.shape.o * weight.shape.k
+    let (dx, accumulate) = machine.gradient(of: target)
+    var off = ck_train_grid(scale: 0, low: 0, high: 0)
+    var finish = ck_train_finish(
+      bias: nil, low: -.infinity, high: .infinity, accumulate: accumulate)
+    for index in 0..<group {
+      machine.kernels.pack(
+        rows, g.o, filters.pointer + index * g.o * rows * size, 1, rows, packed.pointer)
+      machine.kernels.conv_forward(
+        machine.pool, &g, &off, dy + index * g.c * size, packed.pointer, &finish,
+        dx + index * g.o * size)
+    }
+  }
+
+  private func addWeightGradient(_ dy: UnsafeRawPointer, _ machine: TapeMachine) {
+    let shape = weight.shape
+    let rows = shape.o * shape.k
+    let size = machine.elementSize
+    var g = geometry(machine)
+    var off = ck_train_grid(scale: 0, low: 0, high: 0)
+    let turned = machine.makeBuffer(shape.i * rows)
+    memset(turned.pointer, 0, shape.i * rows * size)
+    let (held, x) = quantizedInput(machine)
+    withExtendedLifetime(held) {
+      for index in 0..<group {
+        machine.kernels.conv_weights(
+          machine.pool, &g, &off, dy + index * g.c * size, x + index * g.o * size,
+          turned.pointer + index * g.o * rows * size)
+      }
+    }
+    let dense = machine.makeBuffer(shape.i * rows)
+    var turn = TapeNest(
+      extents: [shape.o, shape.k, shape.i], a: [1, shape.o, rows],
+      y: [shape.k * shape.i, shape.i, 1]
+    ).nest
+    machine.kernels.copy(machine.pool, &turn, turned.pointer, 0, dense.pointer)
+    weight.addGradient(dense.pointer, machine)
+  }
+}
+
+extension TapeBuilder {
+  static let transposedRules: [String: Rule] = [
+    "ConvTranspose": { (b, n) throws(QuenchError) in try b.transposedConvolution(n) }
+  ]
+
+  private func transposedConvolution(_ node: Node) throws(QuenchError) {
+    let shape = try constant(node.inputs[1]).shape
+    let group = node.int("group", default: 1)
+    guard shape.count == 4, shape[2] * shape[3] <= 1024, !shape.contains(0), group > 0,
+      shape[0] % group == 0
+    else {
+      throw refusal(
+        node,
+        "fine-tuning takes ConvTranspose with two spatial axes and at most 1024 kernel positions")
+    }
+    guard ["NOTSET", "VALID"].contains(node.string("auto_pad") ?? "NOTSET"),
+      node.ints("output_shape") == nil
+    else { throw refusal(node, "fine-tuning takes ConvTranspose with explicit pads only") }
+    let input = try tensor(node.inputs[0], layout: .channelsLast)
+    // The convolution of which this is the transpose leads from the output to the input.
+    let window = try window(
+      node, kernel: Array(shape[2...]), input: self.shape(node.outputs[0]), output: input.shape)
+    let values = try parameter(node.inputs[1], kind: .weight, layer: node.name)
+    let bias = try bias(node, channels: shape[1] * group)
+    let (source, scales) = quantization(of: node, input: input, weight: values)
+    let positions = shape[2] * shape[3]
+    let weight = LayerWeight(
+      values, scales: scales, range: .weights(bits: bits(of: values)),
+      shape: (shape[1], shape[0], positions), strides: (positions, shape[1] * positions, 1),
+      machine)
+    append(
+      TransposedConvolution(
+        node: node.name, source: source,
+        output: try declare(node.outputs[0], layout: .channelsLast), weight: weight, bias: bias,
+        group: group, window: window, machine))
+  }
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+import Calibration
+import Diagnostics
+import ONNXModel
+import ONNXRuntime
+import Quantization
+import Tensors
+import Testing
+
+@testable import Finetuning
+
+private let runtimeIsThere = RuntimeLibrary.find() != nil
+
+@Suite("Fake quantization of transposed convolutions and sequences")
+struct FurtherLayerTests {
+  private static let cases =
+    TapeCase.transposed.filter { !$0.name.contains("dilated") }
+    + TapeCase.sequences
+
+  private static func scales(_ model: Model, _ plan: WeightPlan) throws -> ScaleTable {
+    let layers = try OperatorRules.layers(of: model)
+    var tensors: [String: TensorScale] = [:]
+    for layer in layers {
+      let scale = Scale.affine(low: -1.5, high: 2)
+      tensors[layer.input] = TensorScale(
+        min: -1.5, max: 2, count: 1, threshold: [-1.5, 2], scale: scale.scale,
+        zeroPoint: scale.zeroPoint, method: "test", clipped: 0)
+    }
+    return ScaleTable(
+      model: "", method: "test", tensors: tensors,
+      weights: try WeightQuantizer.scales(for: layers, in: model, plan: plan))
+  }
+
+  @Test(
+    "such a layer computes what the QDQ model computes in ONNX Runtime",
+    .enabled(if: runtimeIsThere, "ONNX Runtime was not found"), arguments: cases,
+    [WeightPlan.perChannel, .perTensor])
+  func forward(_ example: TapeCase, _ plan: WeightPlan) throws {
+    let scales = try Self.scales(example.model, plan)
+    let graph = try TrainableGraph(example.model, config: nil, scales: scales)
+    // Each layer has a quantizer for its input and one for its weight.
+    let layers = try OperatorRules.layers(of: example.model)
+    #expect(graph.parameters.count { $0.kind == .weightScale } == layers.count)
+    let batch = TapeCase.numbers(graph.inputCount * 2, seed: 21)
+    let mine = try graph.forward(batch, count: 2, training: false)
+    let qdq = try QuantizeGraph.qdq(
+      example.model, config: #require(graph.config), scales: scales)
+    let session = try Session(RuntimeLibrary.load(), model: qdq.encode())
+    let shape = try #require(example.model.graph.inputs[0].fixedShape)
+    for sample in 0..<2 {
+      let part = Array(batch[(sample * graph.inputCount)..<((sample + 1) * graph.inputCount)])
+      let expected = try session.run(
+        ["input": Tensor(floats: part, shape: shape)], outputs: ["y"])[0].floats
+      for (index, value) in expected.enumerated() {
+        let result = mine[sample * graph.classes + index]
+        // The bias is rounded to a multiple of s_x · s_w there.
+        #expect(abs(result - value) <= 1e-3 * max(1, abs(value)), "\(index): \(result), \(value)")
+      }
+    }
+  }
+
+  @Test("all parameters of such a layer learn, and are exported", arguments: cases)
+  func export(_ example: TapeCase) throws {
+    let scales = try Self.scales(example.model, .perChannel)
+    let graph = try TrainableGraph(example.model, config: nil, scales: scales)
+    let batch = TapeCase.numbers(graph.inputCount, seed: 22)
+    let logits = try graph.forward(batch, count: 1, training: true)
+    graph.backward(TapeCase.numbers(logits.count, seed: 23))
+    for parameter in graph.parameters {
+      #expect(parameter.gradient.contains { $0 != 0 }, "\(parameter.name)")
+      for index in parameter.values.indices {
+        parameter.values[index] -= 1e-4 * parameter.gradient[index]
+      }
+    }
+    let before = try graph.forward(batch, count: 1, training: false)
+    #expect(before != logits)
+    let exported = try graph.exported()
+    let again = try TrainableGraph(
+      exported.model, config: exported.config, scales: exported.scales)
+    #expect(try again.forward(batch, count: 1, training: false) == before)
+  }
+}
