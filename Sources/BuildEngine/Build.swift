@@ -12,7 +12,7 @@ internal import Glibc
 public final class Build {
   let options: BuildOptions
   let files: FileSystem
-  let paths = PathTable(capacity: 4096)
+  let paths: PathTable
   var graph: Graph
   var logPath: String
   var lockPath: String
@@ -20,6 +20,8 @@ public final class Build {
   let opened: Int64
   /// What was seen before; serves one run.
   private var glance: Glance?
+  /// Where names and graph come from; its index of the log serves one run.
+  private var snapshot: Snapshot?
   /// A pipe: a byte wakes the runner, which takes it for a signal.
   private let wake: (read: Int32, write: Int32)
 
@@ -34,7 +36,26 @@ public final class Build {
     self.glance = glance
     if let glance { files = glance.files } else { files = try FileSystem(options.directory) }
     opened = cs_now()
-    graph = try Build.parse(options, files, paths)
+    let snapshot = Snapshot(options, files: files)
+    if let snapshot, snapshot.isCurrent || glance?.certificate?.snapshot == snapshot.id,
+      let names = PathTable(snapshot)
+    {
+      paths = names
+    } else {
+      paths = PathTable(capacity: 4096)
+    }
+    if let snapshot, snapshot.isCurrent, paths.origin == snapshot.id,
+      let known = Graph(snapshot, paths: paths)
+    {
+      graph = known
+      known.reread = { [files] source in
+        guard let (bytes, identity) = try? files.readWithIdentity(source.path) else { return nil }
+        return identity == source.identity ? bytes : nil
+      }
+    } else {
+      graph = try Build.parse(options, files, paths)
+    }
+    self.snapshot = snapshot
     (logPath, lockPath) = Build.statePaths(options, graph)
     var ends: (Int32, Int32) = (-1, -1)
     let failure = withUnsafeMutablePointer(to: &ends) {
@@ -109,8 +130,7 @@ public final class Build {
       lock = try BuildLock(lockPath, files: files) { events(.waitingForLock(pid: $0)) }
     }
     try rereadIfChanged()
-    let log = TraceLog(logPath, files: files, paths: paths)
-    try log.load()
+    let log = try openLog(glance)
     if !options.dryRun { try log.openForWriting() }
     if log.isForeign {
       events(.warning("the build log is of another version; everything is built anew"))
@@ -131,10 +151,11 @@ public final class Build {
     // Nothing may have happened between the glance and the lock.
     if glance.isComplete, glance.logIsSame {
       session.states.takeOver(glance)
-      session.scope = try session.scope(after: glance)
+      session.scope = try session.scope(after: glance, log.isIndexed ? snapshot : nil)
     }
     if session.scope == nil { session.keepTexts(of: 0..<Int32(graph.edgeCount)) }
     try regenerate(session, events)
+    var isPlanned = false
     if !session.summary.interrupted, session.summary.failed.isEmpty {
       if session.scope == nil { try session.removeDead(events) }
       let nodes = try targets.isEmpty ? defaultNodes() : targets.map(node)
@@ -142,20 +163,39 @@ public final class Build {
         throw QuenchError(.data, "could not determine root nodes of build graph")
       }
       try session.build(nodes, scope: session.scope, events)
+      isPlanned = true
     }
+    snapshot = nil
     try log.flush()
     session.summary.trace.runs = session.trace
     if !options.dryRun, !session.trace.isEmpty {
       try files.write(statePath("last.json"), ArtifactJSON.encode(session.summary.trace))
     }
     try session.cache?.trim()
-    if !options.dryRun, log.wantsCompaction { try log.compact() }
     session.summary.bytesRead = session.states.bytesRead
-    if !options.dryRun, log.cutBytes == 0, !log.isForeign {
+    if !options.dryRun, log.wantsCompaction {
+      try log.compact()
+    } else if !options.dryRun, isPlanned, log.cutBytes == 0, !log.isForeign {
       session.certify(targets: targets, log: logPath, opened: opened)
     }
     withExtendedLifetime(lock) {}
     return session.summary
+  }
+
+  /// The log as it is; the snapshot's index of it where the log is sure to be the same.
+  private func openLog(_ glance: Glance) throws(QuenchError) -> TraceLog {
+    // What a run wrote to the index is of no use to the next one.
+    snapshot = snapshot ?? Snapshot(options, files: files)
+    if let snapshot, glance.isComplete, glance.logIsSame, let certificate = glance.certificate,
+      certificate.snapshot == snapshot.id, certificate.terms.log == logPath,
+      let log = TraceLog(
+        logPath, files: files, paths: paths, snapshot: snapshot, size: Int(certificate.log.size))
+    {
+      return log
+    }
+    let log = TraceLog(logPath, files: files, paths: paths)
+    try log.load()
+    return log
   }
 
   /// Makes the manifest itself, as often as it takes.
@@ -165,6 +205,7 @@ public final class Build {
       guard graph.producer(manifest) >= 0 else { return }
       let before = session.summary.ran
       try session.build([manifest], events)
+      session.manifestPlan = session.planned
       if options.dryRun || session.summary.interrupted || !session.summary.failed.isEmpty { return }
       session.summary.fresh = 0
       guard session.summary.ran > before else { return }

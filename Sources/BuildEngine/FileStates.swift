@@ -62,11 +62,21 @@ final class FileStates {
     early = glance
     earlyOf = [Int32](repeating: -1, count: paths.count)
     certified = [Int32](repeating: -1, count: certificate.count)
+    let hasNumbers = certificate.snapshot != 0 && certificate.snapshot == paths.origin
     for index in 0..<certificate.count {
-      guard let name = certificate.name(index), let node = paths.find(name) else { continue }
+      var node = hasNumbers ? certificate.node(index) : -1
+      if node < 0 || node >= paths.originCount {
+        guard let name = certificate.name(index), let found = paths.find(name) else { continue }
+        node = found
+      }
       earlyOf[Int(node)] = Int32(index)
       certified[index] = node
     }
+  }
+
+  /// A file's number in the certificate that was taken over.
+  func certificateIndex(_ node: Int32) -> Int? {
+    Int(node) < earlyOf.count && earlyOf[Int(node)] >= 0 ? Int(earlyOf[Int(node)]) : nil
   }
 
   /// Whether this build looked at the file itself.
@@ -99,13 +109,14 @@ final class FileStates {
   }
 
   /// Every file that this build looked at, with what was seen; nil when one of them could change
-  /// without notice, or always counts as changed.
+  /// without notice. Without aliases that always count as changed.
   func looked() -> [(path: Int32, identity: Identity)]? {
     var seen: [(path: Int32, identity: Identity)] = []
     seen.reserveCapacity(contents.count)
     for index in contents.indices where contents[index] >= 0 {
       let node = Int32(index)
-      guard contents[index] != TraceLog.always, isSettled[index] else { return nil }
+      guard isSettled[index] else { return nil }
+      if contents[index] == TraceLog.always { continue }
       let edge = graph.producer(node)
       // An alias is what its members are; without members, it is a file that must stay absent.
       if edge >= 0, graph.isPhony(edge), !graph.inputs(edge).isEmpty { continue }

@@ -51,7 +51,7 @@ extension Graph {
     var run = Array(members[Int(old.start)..<Int(old.allOutputs)]) + entry.outputs
     run += Array(members[Int(old.allOutputs)..<Int(old.allInputs)]) + entry.inputs
     run += Array(members[Int(old.allInputs)..<Int(old.end)])
-    members += run
+    members.append(contentsOf: run)
     let shift = start - old.start
     bounds[Int(entry.edge)] = Bounds(
       start: start, outputs: old.outputs + shift, allOutputs: old.allOutputs + shift + moreOutputs,

@@ -33,7 +33,8 @@ final class Graph {
   /// A manifest file as it was read.
   struct Source {
     var path: String
-    var bytes: [UInt8]
+    /// Nil when the graph comes from a snapshot.
+    var bytes: [UInt8]?
     var identity: Identity
   }
 
@@ -51,28 +52,87 @@ final class Graph {
   }
 
   let paths: PathTable
-  @exclusivity(unchecked) var members: [Int32] = []
-  @exclusivity(unchecked) var bounds: [Bounds] = []
-  @exclusivity(unchecked) var ruleOf: [Int32] = []
-  @exclusivity(unchecked) var scopeOf: [Int32] = []
-  var origins: [Origin] = []
-  @exclusivity(unchecked) var bindings: [Binding] = []
+  /// The snapshot that this is the graph of; 0: none.
+  var origin: UInt64 = 0
+  @exclusivity(unchecked) var members: Column<Int32>
+  @exclusivity(unchecked) var bounds: Column<Bounds>
+  @exclusivity(unchecked) var ruleOf: Column<Int32>
+  @exclusivity(unchecked) var scopeOf: Column<Int32>
+  @exclusivity(unchecked) var origins: Column<Origin>
+  @exclusivity(unchecked) var bindings: Column<Binding>
   /// `bindings[bindingStart[e]..<bindingStart[e + 1]]` belong to edge e.
-  @exclusivity(unchecked) var bindingStart: [Int32] = [0]
+  @exclusivity(unchecked) var bindingStart: Column<Int32>
   /// -1 is the unlimited pool.
-  var poolOf: [Int32] = []
+  @exclusivity(unchecked) var poolOf: Column<Int32>
   var pools: [Pool] = []
   var defaults: [Int32] = []
   var dyndeps: [Dyndep] = []
   var sources: [Source] = []
-  @exclusivity(unchecked) var variables = Variables()
+  /// Reads a source again whose bytes are not kept; nil when it is another one by now.
+  var reread: ((Source) -> [UInt8]?)?
+  @exclusivity(unchecked) var variables: Variables
 
   /// The edge that makes a node, by node; -1 for sources. Grows with the paths that are named.
-  @exclusivity(unchecked) private(set) var producers: [Int32] = []
-  @exclusivity(unchecked) private(set) var isMentioned: [Bool] = []
+  @exclusivity(unchecked) private(set) var producers: Column<Int32>
+  @exclusivity(unchecked) private(set) var isMentioned: Column<Bool>
   var warnings: [String] = []
 
-  init(paths: PathTable) { self.paths = paths }
+  init(paths: PathTable) {
+    self.paths = paths
+    members = Column()
+    bounds = Column()
+    ruleOf = Column()
+    scopeOf = Column()
+    origins = Column()
+    bindings = Column()
+    bindingStart = Column(repeating: 0, count: 1)
+    poolOf = Column()
+    producers = Column()
+    isMentioned = Column()
+    variables = Variables()
+  }
+
+  /// The graph of a snapshot; nil when it is not in order.
+  init?(_ snapshot: Snapshot, paths: PathTable) {
+    self.paths = paths
+    members = snapshot.column(.members)
+    bounds = snapshot.column(.bounds)
+    ruleOf = snapshot.column(.ruleOf)
+    scopeOf = snapshot.column(.scopeOf)
+    origins = snapshot.column(.origins)
+    bindings = snapshot.column(.bindings)
+    bindingStart = snapshot.column(.bindingStart)
+    poolOf = snapshot.column(.poolOf)
+    producers = snapshot.column(.producers)
+    isMentioned = snapshot.column(.isMentioned)
+    variables = Variables(text: snapshot.column(.text), pieces: snapshot.column(.pieces))
+    let edges = bounds.count
+    guard ruleOf.count == edges, scopeOf.count == edges, origins.count == edges,
+      poolOf.count == edges, bindingStart.count == edges + 1,
+      isMentioned.count == producers.count, producers.count <= Int(Int32.max)
+    else { return nil }
+    origin = snapshot.id
+    sources = snapshot.sources
+    snapshot.withWords(.graph) { readDeclarations(&$0) }
+  }
+
+  func write(to writer: inout SnapshotWriter) {
+    writer.add(.members, members)
+    writer.add(.bounds, bounds)
+    writer.add(.ruleOf, ruleOf)
+    writer.add(.scopeOf, scopeOf)
+    writer.add(.origins, origins)
+    writer.add(.bindings, bindings)
+    writer.add(.bindingStart, bindingStart)
+    writer.add(.poolOf, poolOf)
+    writer.add(.producers, producers)
+    writer.add(.isMentioned, isMentioned)
+    writer.add(.text, variables.text)
+    writer.add(.pieces, variables.pieces)
+    var words: [UInt8] = []
+    appendDeclarations(to: &words)
+    writer.add(.graph, words)
+  }
 
   var edgeCount: Int { bounds.count }
 
@@ -88,9 +148,9 @@ final class Graph {
 
   func mention(_ node: Int32, producer edge: Int32 = -1) {
     if Int(node) >= producers.count {
-      let more = max(paths.count, Int(node) + 1) * 3 / 2 - producers.count
-      producers.append(contentsOf: repeatElement(-1, count: more))
-      isMentioned.append(contentsOf: repeatElement(false, count: more))
+      let length = max(paths.count, Int(node) + 1) * 3 / 2
+      producers.extend(to: length, with: -1)
+      isMentioned.extend(to: length, with: false)
     }
     isMentioned[Int(node)] = true
     if edge >= 0 { producers[Int(node)] = edge }
@@ -101,39 +161,39 @@ final class Graph {
 
   func firstOutput(_ edge: Int32) -> Int32 { members[Int(bounds[Int(edge)].start)] }
 
-  func outputs(_ edge: Int32) -> ArraySlice<Int32> {
+  func outputs(_ edge: Int32) -> ColumnSlice<Int32> {
     let b = bounds[Int(edge)]
     return members[Int(b.start)..<Int(b.allOutputs)]
   }
 
-  func explicitOutputs(_ edge: Int32) -> ArraySlice<Int32> {
+  func explicitOutputs(_ edge: Int32) -> ColumnSlice<Int32> {
     let b = bounds[Int(edge)]
     return members[Int(b.start)..<Int(b.outputs)]
   }
 
-  func explicitInputs(_ edge: Int32) -> ArraySlice<Int32> {
+  func explicitInputs(_ edge: Int32) -> ColumnSlice<Int32> {
     let b = bounds[Int(edge)]
     return members[Int(b.allOutputs)..<Int(b.inputs)]
   }
 
   /// Explicit and implicit inputs: those whose content matters.
-  func inputs(_ edge: Int32) -> ArraySlice<Int32> {
+  func inputs(_ edge: Int32) -> ColumnSlice<Int32> {
     let b = bounds[Int(edge)]
     return members[Int(b.allOutputs)..<Int(b.allInputs)]
   }
 
   /// All inputs that must be up to date first, order-only ones too.
-  func prerequisites(_ edge: Int32) -> ArraySlice<Int32> {
+  func prerequisites(_ edge: Int32) -> ColumnSlice<Int32> {
     let b = bounds[Int(edge)]
     return members[Int(b.allOutputs)..<Int(b.orderOnly)]
   }
 
-  func orderOnlyInputs(_ edge: Int32) -> ArraySlice<Int32> {
+  func orderOnlyInputs(_ edge: Int32) -> ColumnSlice<Int32> {
     let b = bounds[Int(edge)]
     return members[Int(b.allInputs)..<Int(b.orderOnly)]
   }
 
-  func validations(_ edge: Int32) -> ArraySlice<Int32> {
+  func validations(_ edge: Int32) -> ColumnSlice<Int32> {
     let b = bounds[Int(edge)]
     return members[Int(b.orderOnly)..<Int(b.end)]
   }
@@ -142,7 +202,8 @@ final class Graph {
   func place(_ edge: Int32) -> Place {
     let origin = origins[Int(edge)]
     let source = sources[Int(origin.file)]
-    return source.bytes.withUnsafeBufferPointer {
+    guard let bytes = source.bytes ?? reread?(source) else { return .file(source.path) }
+    return bytes.withUnsafeBufferPointer {
       Lexer.place(file: source.path, bytes: $0, offset: Int(origin.offset))
     }
   }

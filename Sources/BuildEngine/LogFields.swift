@@ -72,6 +72,10 @@ extension [UInt8] {
     Swift.withUnsafeBytes(of: word.littleEndian) { append(contentsOf: $0) }
   }
 
+  mutating func append(long: Int) {
+    Swift.withUnsafeBytes(of: long.littleEndian) { append(contentsOf: $0) }
+  }
+
   /// Length, bytes, zeros up to a multiple of 4.
   mutating func append(block: some Collection<UInt8>) {
     append(word: Int32(block.count))
@@ -111,6 +115,12 @@ struct WordReader {
     guard offset + 4 <= bytes.count else { return 0 }
     defer { offset += 4 }
     return bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self)
+  }
+
+  mutating func long() -> Int {
+    guard offset + 8 <= bytes.count else { return 0 }
+    defer { offset += 8 }
+    return bytes.loadUnaligned(fromByteOffset: offset, as: Int.self)
   }
 
   /// A count that cannot be larger than what is left.
@@ -171,10 +181,7 @@ struct DecodedRecord {
   var fields: FieldValues
 
   init(_ record: EdgeRecord, in log: TraceLog) {
-    let length = Int(log.word(at: record.offset - 16))
-    self = log.buffer.withUnsafeBytes { all in
-      let payload = UnsafeRawBufferPointer(
-        rebasing: all[record.offset..<min(all.count, record.offset + length)])
+    self = log.withPayload(record) { payload in
       var reader = WordReader(bytes: payload, offset: 4)
       return DecodedRecord(&reader)
     }

@@ -12,18 +12,49 @@ internal import Glibc
 /// The engine's arrays are touched by the thread that builds and no other, never twice at once; the
 /// run-time check of that would take a tenth of a null build, so it is off where it counts.
 final class PathTable {
-  @exclusivity(unchecked) private var arena: [UInt8] = []
-  @exclusivity(unchecked) private var starts: [Int32] = []
-  @exclusivity(unchecked) private var lengths: [Int32] = []
-  @exclusivity(unchecked) private var tags: [UInt32] = []
-  @exclusivity(unchecked) private var slots: [Int32]
+  @exclusivity(unchecked) private var arena: Column<UInt8>
+  @exclusivity(unchecked) private var starts: Column<Int32>
+  @exclusivity(unchecked) private var lengths: Column<Int32>
+  @exclusivity(unchecked) private var tags: Column<UInt32>
+  @exclusivity(unchecked) private var slots: Column<Int32>
   @exclusivity(unchecked) private var mask: Int
+  /// The snapshot whose names these are, with the same ids; 0 for none.
+  var origin: UInt64 = 0
+  /// How many of them it holds.
+  var originCount = 0
 
   init(capacity: Int = 1024) {
+    arena = Column()
+    starts = Column()
+    lengths = Column()
+    tags = Column()
     var size = 64
     while size < capacity * 2 { size *= 2 }
-    slots = [Int32](repeating: -1, count: size)
+    slots = Column(repeating: -1, count: size)
     mask = size - 1
+  }
+
+  /// The names of a snapshot; nil when its table is not in order.
+  init?(_ snapshot: Snapshot) {
+    arena = snapshot.column(.pathArena)
+    starts = snapshot.column(.pathStarts)
+    lengths = snapshot.column(.pathLengths)
+    tags = snapshot.column(.pathTags)
+    slots = snapshot.column(.pathSlots)
+    mask = slots.count - 1
+    origin = snapshot.id
+    originCount = starts.count
+    guard slots.count & mask == 0, slots.count > starts.count, lengths.count == starts.count,
+      tags.count == starts.count
+    else { return nil }
+  }
+
+  func write(to writer: inout SnapshotWriter) {
+    writer.add(.pathArena, arena)
+    writer.add(.pathStarts, starts)
+    writer.add(.pathLengths, lengths)
+    writer.add(.pathTags, tags)
+    writer.add(.pathSlots, slots, room: false)
   }
 
   var count: Int { starts.count }
@@ -80,18 +111,16 @@ final class PathTable {
   ) throws(Failure) -> Result {
     let start = Int(starts[Int(id)])
     let length = Int(lengths[Int(id)])
-    return try arena.withUnsafeBufferPointer { (all) throws(Failure) -> Result in
-      try body(UnsafeBufferPointer(rebasing: all[start..<start + length]))
-    }
+    return try arena.withBuffer(start..<start + length, body)
   }
 
   /// Lends a name as a C string.
   @inline(__always)
   func withCString<Result>(_ id: Int32, _ body: (UnsafePointer<CChar>) -> Result) -> Result {
     let start = Int(starts[Int(id)])
-    return arena.withUnsafeBytes { all in
-      guard let base = all.baseAddress else { preconditionFailure("a name without an arena") }
-      return body(base.advanced(by: start).assumingMemoryBound(to: CChar.self))
+    return arena.withBuffer(start..<start + length(id) + 1) { bytes in
+      guard let base = bytes.baseAddress else { preconditionFailure("a name without an arena") }
+      return body(UnsafeRawPointer(base).assumingMemoryBound(to: CChar.self))
     }
   }
 
@@ -106,17 +135,16 @@ final class PathTable {
     guard length == bytes.count else { return false }
     guard length > 0, let other = bytes.baseAddress else { return true }
     let start = Int(starts[Int(id)])
-    return arena.withUnsafeBufferPointer { all in
-      guard let base = all.baseAddress else { return false }
-      return memcmp(base + start, other, length) == 0
+    return arena.withBuffer(start..<start + length) { bytes in
+      bytes.baseAddress.map { memcmp($0, other, length) == 0 } ?? false
     }
   }
 
   private func grow() {
     let size = slots.count * 2
-    slots = [Int32](repeating: -1, count: size)
+    slots = Column(repeating: -1, count: size)
     mask = size - 1
-    for id in starts.indices {
+    for id in 0..<starts.count {
       let hash = withBytes(Int32(id)) { cs_hash($0.baseAddress, $0.count, 0) }
       var slot = Int(truncatingIfNeeded: hash >> 32) & mask
       while slots[slot] >= 0 { slot = (slot + 1) & mask }

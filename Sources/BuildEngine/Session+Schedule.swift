@@ -12,7 +12,7 @@ extension Session {
   {
     let plan = try Plan(
       targets: nodes, graph: graph, states: states, staleness: staleness, scope: scope)
-    plans.append(plan.steps)
+    planned = plan.steps
     var limit = options.keepGoing
     if limit > 0 {
       limit -= summary.failed.count
@@ -53,7 +53,9 @@ extension Session {
     summary.fresh +=
       scheduler.fresh - restoredHere - plan.steps.count { graph.isPhony($0) } - before
     restoredHere = 0
-    if let scope { summary.fresh += scope.freshBefore - plan.steps.count { !graph.isPhony($0) } }
+    if let scope {
+      summary.fresh += scope.certificate.fresh - plan.steps.count { !graph.isPhony($0) }
+    }
     if !graph.dyndeps.isEmpty {
       for (step, edge) in plan.steps.enumerated() {
         switch scheduler.state(step) {
@@ -281,7 +283,8 @@ extension Session {
     }
     expected = Dictionary(zip(plan.steps, durations)) { first, _ in first }
     var memory: [Int64] = []
-    if graph.bindings.contains(where: { $0.name == BuildKey.memory.rawValue }) {
+    let bindings = graph.bindings[0..<graph.bindings.count]
+    if bindings.contains(where: { $0.name == BuildKey.memory.rawValue }) {
       memory = plan.steps.map { edge in
         graph.own(.memory, of: edge).flatMap { MemorySize.bytes($0) } ?? 0
       }

@@ -67,8 +67,10 @@ final class Session {
   var lostDyndeps: Set<Int32> = []
   /// The only edges that can be stale; nil: any can.
   var scope: Scope?
-  /// Steps of all plans since the manifest was read, the targets' own last.
-  var plans: [[Int32]] = []
+  /// Edges of the last plan.
+  var planned: [Int32] = []
+  /// Edges that the manifest itself needs.
+  var manifestPlan: [Int32] = []
   /// A file was found that an earlier build made, no edge makes, and others have changed.
   var hasDead = false
 
@@ -99,7 +101,7 @@ final class Session {
     failedEdges.removeAll()
     lostDyndeps.removeAll()
     scope = nil
-    plans.removeAll()
+    manifestPlan = []
     graph = build.graph
     states.restart(with: graph)
     staleness = Staleness(

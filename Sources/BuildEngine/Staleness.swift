@@ -156,12 +156,12 @@ extension Staleness {
 
   private func equalsFields(of record: EdgeRecord) -> Bool {
     let start = fieldsOffset(record)
-    let end = record.offset + Int(log.word(at: record.offset - 16))
-    guard end - start == fields.bytes.count, start <= end else { return false }
-    return log.buffer.withUnsafeBytes { old in
-      fields.bytes.withUnsafeBytes { new in
-        guard let a = old.baseAddress, let b = new.baseAddress else { return true }
-        return memcmp(a + start, b, new.count) == 0
+    return log.withPayload(record) { payload in
+      let offset = start - record.offset
+      guard payload.count - offset == fields.bytes.count else { return false }
+      return fields.bytes.withUnsafeBytes { new in
+        guard let a = payload.baseAddress, let b = new.baseAddress else { return true }
+        return memcmp(a + offset, b, new.count) == 0
       }
     }
   }
@@ -169,8 +169,8 @@ extension Staleness {
   /// Fills `observed` from the tail of the record's fields.
   private func readObserved(_ record: EdgeRecord) {
     observed.clear()
-    log.buffer.withUnsafeBytes { all in
-      var reader = tail(of: record, all)
+    log.withPayload(record) { payload in
+      var reader = tail(of: record, payload)
       for _ in 0..<reader.count(size: 2) {
         let id = Int(reader.word())
         let content = reader.word()
@@ -190,10 +190,8 @@ extension Staleness {
   }
 
   /// A reader that stands before the tools of a record.
-  private func tail(of record: EdgeRecord, _ all: UnsafeRawBufferPointer) -> WordReader {
-    let end = record.offset + Int(log.word(at: record.offset - 16))
-    var reader = WordReader(
-      bytes: UnsafeRawBufferPointer(rebasing: all[..<end]), offset: fieldsOffset(record))
+  private func tail(of record: EdgeRecord, _ payload: UnsafeRawBufferPointer) -> WordReader {
+    var reader = WordReader(bytes: payload, offset: fieldsOffset(record) - record.offset)
     _ = reader.word()
     reader.skipBlock()
     if reader.word() > 0 {
@@ -214,8 +212,8 @@ extension Staleness {
   /// two, though the manifest does not say so.
   func discoveredProducts(_ edge: Int32) -> [Int32] {
     guard let record = log.record(graph.firstOutput(edge)) else { return [] }
-    return log.buffer.withUnsafeBytes { all in
-      var reader = tail(of: record, all)
+    return log.withPayload(record) { payload in
+      var reader = tail(of: record, payload)
       reader.offset += 8 * reader.count(size: 2)
       reader.offset += 4 * reader.count()
       var products: [Int32] = []
@@ -232,8 +230,8 @@ extension Staleness {
   /// the command names, discovered ones.
   func eachObserved(_ edge: Int32, _ body: (Int32) -> Void) {
     guard let record = log.record(graph.firstOutput(edge)) else { return }
-    log.buffer.withUnsafeBytes { all in
-      var reader = tail(of: record, all)
+    log.withPayload(record) { payload in
+      var reader = tail(of: record, payload)
       for _ in 0..<reader.count(size: 2) {
         _ = reader.word()
         if let node = log.node(ofContent: reader.word()) { body(node) }

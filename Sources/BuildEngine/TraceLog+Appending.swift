@@ -85,6 +85,7 @@ extension TraceLog {
     let offset = append(.edge) { $0.append(contentsOf: payload) }
     recordOffsets[Int(output)] = offset
     states[Int(output)] = .done
+    if isIndexed { recent.insert(output) }
     try flush()
   }
 
@@ -92,12 +93,13 @@ extension TraceLog {
   @discardableResult
   private func append(_ kind: Kind, _ payload: (inout [UInt8]) -> Void) -> Int {
     let offset = buffer.count
+    let place = end
     buffer.append(contentsOf: repeatElement(0, count: 16))
     payload(&buffer)
     let length = buffer.count - offset - 16
     while buffer.count % 8 != 0 { buffer.append(0) }
     let padded = buffer.count - offset - 16
-    let seed = seed(offset, kind, length)
+    let seed = seed(place, kind, length)
     buffer.withUnsafeMutableBytes { bytes in
       guard let base = bytes.baseAddress else { return }
       bytes.storeBytes(of: UInt32(length), toByteOffset: offset, as: UInt32.self)
@@ -105,7 +107,7 @@ extension TraceLog {
       let check = cs_hash(base + offset + 16, padded, seed)
       bytes.storeBytes(of: check, toByteOffset: offset + 8, as: UInt64.self)
     }
-    return offset + 16
+    return place + 16
   }
 }
 
@@ -133,26 +135,27 @@ extension TraceLog {
 
   /// Writes what has been appended, in one call. A failure leaves the file as it was.
   func flush() throws(QuenchError) {
-    guard descriptor >= 0, written < buffer.count else { return }
+    guard descriptor >= 0, written < end else { return }
+    let from = written - headCount
     let count = buffer.withUnsafeBytes { bytes -> Int in
       guard let base = bytes.baseAddress else { return 0 }
       while true {
-        let count = write(descriptor, base + written, bytes.count - written)
+        let count = Glibc.write(descriptor, base + from, bytes.count - from)
         if count >= 0 || errno != EINTR { return count }
       }
     }
-    guard count == buffer.count - written else {
+    guard count == buffer.count - from else {
       let why = count < 0 ? reason() : reason(ENOSPC)
       _ = ftruncate(descriptor, off_t(written))
       throw QuenchError(
         .work, "cannot write the build log \"\(path)\": \(why)",
         try: "free some space and build again; nothing that was recorded is lost")
     }
-    written = buffer.count
+    written = end
   }
 
   /// Whether more than half of a log of some size is of no use any more.
-  var wantsCompaction: Bool { deadBytes > 1 << 20 && deadBytes > buffer.count / 2 }
+  var wantsCompaction: Bool { deadBytes > 1 << 20 && deadBytes > end / 2 }
 
   /// Puts a freshly written log in place of this one.
   func replaceFile(with fresh: [UInt8]) throws(QuenchError) {

@@ -24,26 +24,32 @@ extension TraceLog {
       written = 0
       return
     }
-    let end = buffer.withUnsafeBytes { scan($0) }
-    cutBytes = buffer.count - end
-    buffer.removeSubrange(end...)
+    scan(from: 16)
+  }
+
+  /// Applies the records in memory and cuts off the first bad one with all behind it.
+  func scan(from start: Int) {
+    let good = buffer.withUnsafeBytes { scan($0, from: start) }
+    cutBytes = buffer.count - good
+    buffer.removeSubrange(good...)
     written = end
   }
 
-  /// Applies records up to the first bad one. - Returns: the offset behind the last good one.
-  private func scan(_ bytes: UnsafeRawBufferPointer) -> Int {
-    guard let base = bytes.baseAddress else { return 16 }
-    var offset = 16
+  /// Applies records up to the first bad one. - Returns: the place behind the last good one.
+  private func scan(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
+    guard let base = bytes.baseAddress else { return start }
+    let first = headCount
+    var offset = start
     while offset + 16 <= bytes.count {
       let length = Int(bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
       let kind = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
       let check = bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)
       let padded = (length + 7) & ~7
       guard padded <= bytes.count - offset - 16, let kind = Kind(rawValue: kind),
-        check == cs_hash(base + offset + 16, padded, seed(offset, kind, length)),
+        check == cs_hash(base + offset + 16, padded, seed(first + offset, kind, length)),
         apply(
           kind, UnsafeRawBufferPointer(rebasing: bytes[(offset + 16)..<(offset + 16 + length)]),
-          at: offset + 16)
+          at: first + offset + 16)
       else { return offset }
       offset += 16 + padded
     }
@@ -81,6 +87,7 @@ extension TraceLog {
       retire(node)
       recordOffsets[Int(node)] = offset
       states[Int(node)] = .done
+      if isIndexed { recent.insert(node) }
     case .began, .failed:
       guard p.count >= 4, let node = node(ofPath: word(0)) else { return false }
       deadBytes += 24
@@ -120,17 +127,23 @@ extension TraceLog {
 
   func grow(to node: Int) {
     guard node >= pathOfNode.count else { return }
-    let more = max(paths.count, node + 1) * 5 / 4 + 16 - pathOfNode.count
-    pathOfNode.append(contentsOf: repeatElement(-1, count: more))
-    contentHead.append(contentsOf: repeatElement(-1, count: more))
-    statContents.append(contentsOf: repeatElement(-1, count: more))
-    stats.append(contentsOf: repeatElement(Identity(), count: more))
-    recordOffsets.append(contentsOf: repeatElement(-1, count: more))
-    states.append(contentsOf: repeatElement(EdgeState.none, count: more))
+    let length = max(paths.count, node + 1) + 256
+    pathOfNode.extend(to: length, with: -1)
+    contentHead.extend(to: length, with: -1)
+    statContents.extend(to: length, with: -1)
+    stats.extend(to: length, with: Identity())
+    recordOffsets.extend(to: length, with: -1)
+    states.extend(to: length, with: EdgeState.none)
   }
 
   @inline(__always)
   func word(at offset: Int) -> Int32 {
-    buffer.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: offset, as: Int32.self) }
+    if let head, offset < headCount {
+      return head.bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self)
+    }
+    let first = headCount
+    return buffer.withUnsafeBytes {
+      $0.loadUnaligned(fromByteOffset: offset - first, as: Int32.self)
+    }
   }
 }

@@ -31,8 +31,19 @@ final class TraceLog {
   let path: String
   let files: FileSystem
   let paths: PathTable
-  /// The file's bytes, and behind them what is not written yet.
+  /// The file's bytes, and behind them what is not written yet: the beginning mapped, the rest in
+  /// memory. No record lies in both.
   @exclusivity(unchecked) var buffer: [UInt8] = []
+  @exclusivity(unchecked) var head: FileMap?
+  var headCount: Int { head?.bytes.count ?? 0 }
+  /// Offset behind the last byte.
+  var end: Int { headCount + buffer.count }
+  /// First outputs of the edges that succeeded since the snapshot which the rest comes from.
+  var recent: Set<Int32> = []
+  /// The log's beginning is the one that the snapshot `paths.origin` tells of.
+  var isIndexed = false
+  /// How much of it.
+  var indexed = 0
   var written = 0
   var descriptor: Int32 = -1
   /// Bytes that were cut off because they were torn or damaged.
@@ -42,24 +53,35 @@ final class TraceLog {
   var deadBytes = 0
 
   // By log id.
-  @exclusivity(unchecked) var nodeOfPath: [Int32] = []
-  @exclusivity(unchecked) var contentNode: [Int32] = []
-  @exclusivity(unchecked) var contentKind: [ContentKind] = []
-  var contentDigest: [Digest] = []
-  var contentNext: [Int32] = []
+  @exclusivity(unchecked) var nodeOfPath: Column<Int32>
+  @exclusivity(unchecked) var contentNode: Column<Int32>
+  @exclusivity(unchecked) var contentKind: Column<ContentKind>
+  @exclusivity(unchecked) var contentDigest: Column<Digest>
+  @exclusivity(unchecked) var contentNext: Column<Int32>
   var texts: [Int32: Range<Int>] = [:]
   // By node.
-  var pathOfNode: [Int32] = []
-  var contentHead: [Int32] = []
-  @exclusivity(unchecked) var statContents: [Int32] = []
-  @exclusivity(unchecked) var stats: [Identity] = []
-  @exclusivity(unchecked) var recordOffsets: [Int] = []
-  @exclusivity(unchecked) var states: [EdgeState] = []
+  @exclusivity(unchecked) var pathOfNode: Column<Int32>
+  @exclusivity(unchecked) var contentHead: Column<Int32>
+  @exclusivity(unchecked) var statContents: Column<Int32>
+  @exclusivity(unchecked) var stats: Column<Identity>
+  @exclusivity(unchecked) var recordOffsets: Column<Int>
+  @exclusivity(unchecked) var states: Column<EdgeState>
 
   init(_ path: String, files: FileSystem, paths: PathTable) {
     self.path = path
     self.files = files
     self.paths = paths
+    nodeOfPath = Column()
+    contentNode = Column()
+    contentKind = Column()
+    contentDigest = Column()
+    contentNext = Column()
+    pathOfNode = Column()
+    contentHead = Column()
+    statContents = Column()
+    stats = Column()
+    recordOffsets = Column()
+    states = Column()
   }
 
   deinit { if descriptor >= 0 { close(descriptor) } }
@@ -92,7 +114,28 @@ extension TraceLog {
   }
 
   /// The text that a content had, where it was kept.
-  func text(_ content: Int32) -> [UInt8]? { texts[content].map { Array(buffer[$0]) } }
+  func text(_ content: Int32) -> [UInt8]? { texts[content].map { bytes(in: $0) { Array($0) } } }
+
+  /// Lends bytes of one record.
+  func bytes<Result>(in range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
+    if let head, range.lowerBound < headCount {
+      defer { withExtendedLifetime(head) {} }
+      return body(UnsafeRawBufferPointer(rebasing: head.bytes[range]))
+    }
+    let first = headCount
+    return buffer.withUnsafeBytes {
+      body(
+        UnsafeRawBufferPointer(rebasing: $0[range.lowerBound - first..<range.upperBound - first]))
+    }
+  }
+
+  /// Lends the payload of an edge's record.
+  func withPayload<Result>(
+    _ record: EdgeRecord, _ body: (UnsafeRawBufferPointer) -> Result
+  ) -> Result {
+    let length = Int(UInt32(bitPattern: word(at: record.offset - 16)))
+    return bytes(in: record.offset..<record.offset + length, body)
+  }
 
   /// The identity under which a file's content is known, and that content.
   func stat(of node: Int32) -> (content: Int32, identity: Identity)? {
@@ -111,6 +154,6 @@ extension TraceLog {
 
   /// First outputs of all edges with a record.
   func recordedOutputs() -> [Int32] {
-    recordOffsets.indices.filter { recordOffsets[$0] >= 0 }.map { Int32($0) }
+    (0..<Int32(recordOffsets.count)).filter { recordOffsets[Int($0)] >= 0 }
   }
 }

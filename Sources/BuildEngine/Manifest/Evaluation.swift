@@ -61,7 +61,7 @@ enum BuildKey: Int32, CaseIterable {
 }
 
 /// Scopes, rules and the text that they are made of.
-struct Variables {
+struct Variables: ~Copyable {
   struct Scope {
     var parent: Int32
     var values: [Int32: Text] = [:]
@@ -79,12 +79,16 @@ struct Variables {
   static let outName: Int32 = 13
 
   let names = PathTable(capacity: 64)
-  var text: [UInt8] = []
-  var pieces: [ValuePiece] = []
+  var text: Column<UInt8>
+  var pieces: Column<ValuePiece>
   var rules: [Rule] = []
   var scopes: [Scope] = [Scope(parent: -1)]
 
-  init() {
+  init() { self.init(text: Column(), pieces: Column()) }
+
+  init(text: consuming Column<UInt8>, pieces: consuming Column<ValuePiece>) {
+    self.text = text
+    self.pieces = pieces
     for key in RuleKey.allCases {
       let id = names.intern(key.text)
       precondition(id == key.rawValue, "rule keys are the first names")
@@ -101,7 +105,7 @@ struct Variables {
     scopes[0].rules[phony] = Variables.phonyRule
   }
 
-  mutating func append(_ bytes: some Sequence<UInt8>) -> Text {
+  mutating func append(_ bytes: [UInt8]) -> Text {
     let start = text.count
     text.append(contentsOf: bytes)
     return Text(start: Int32(start), count: Int32(text.count - start))
@@ -249,7 +253,7 @@ extension Graph {
   }
 
   private func join(
-    _ nodes: ArraySlice<Int32>, _ separator: UInt8, _ quoting: Quoting, _ out: inout [UInt8]
+    _ nodes: ColumnSlice<Int32>, _ separator: UInt8, _ quoting: Quoting, _ out: inout [UInt8]
   ) {
     var first = true
     for node in nodes {

@@ -31,7 +31,7 @@ extension Parser {
       guard let id = graph.variables.names.find(name) else { return }
       if edge >= 0 {
         let first = Int(graph.bindingStart[Int(edge)])
-        if let own = graph.bindings[first...].last(where: { $0.name == id }) {
+        if let own = graph.bindings[first..<graph.bindings.count].last(where: { $0.name == id }) {
           scratch.append(
             contentsOf: graph.variables.text[
               Int(own.value.start)..<Int(own.value.start + own.value.count)])
@@ -49,18 +49,14 @@ extension Parser {
     let start = graph.variables.pieces.count
     var pieces: [ValuePiece] = []
     let variables = graph.variables.names
-    var text = graph.variables.text
-    // The array is moved out and back, so that it grows in place.
-    graph.variables.text = []
     Parser.split(lexer.bytes, source) { literal in
+      let from = graph.variables.text.count
+      graph.variables.text.append(contentsOf: literal)
       if let last = pieces.last, last.variable < 0,
-        Int(last.literal.start + last.literal.count) == text.count
+        Int(last.literal.start + last.literal.count) == from
       {
         pieces[pieces.count - 1].literal.count += Int32(literal.count)
-        text.append(contentsOf: literal)
       } else {
-        let from = text.count
-        text.append(contentsOf: literal)
         pieces.append(
           ValuePiece(
             variable: -1, literal: Text(start: Int32(from), count: Int32(literal.count))))
@@ -69,8 +65,7 @@ extension Parser {
       pieces.append(
         ValuePiece(variable: variables.intern(name), literal: Text(start: 0, count: 0)))
     }
-    graph.variables.text = text
-    graph.variables.pieces += pieces
+    graph.variables.pieces.append(contentsOf: pieces)
     return UnevaluatedValue(start: Int32(start), count: Int32(pieces.count))
   }
 

@@ -43,20 +43,20 @@ struct Parser {
     guard depth < 100 else {
       throw QuenchError(.data, "manifest files include each other without end", at: place)
     }
-    let source: Graph.Source
+    let bytes: [UInt8]
+    let identity: Identity
     do throws(QuenchError) {
-      let (bytes, identity) = try files.readWithIdentity(path)
-      source = Graph.Source(path: path, bytes: bytes, identity: identity)
+      (bytes, identity) = try files.readWithIdentity(path)
     } catch {
       var failure = error
       failure.message = "loading \"\(path)\": " + error.message
       throw place.map { failure.located(at: $0) } ?? failure
     }
     let index = Int32(graph.sources.count)
-    graph.sources.append(source)
+    graph.sources.append(Graph.Source(path: path, bytes: bytes, identity: identity))
     depth += 1
     defer { depth -= 1 }
-    try source.bytes.withUnsafeBufferPointer { (bytes) throws(QuenchError) in
+    try bytes.withUnsafeBufferPointer { (bytes) throws(QuenchError) in
       var lexer = Lexer(file: path, bytes: bytes)
       lexer.takesCaret = takesCaret
       try statements(&lexer, scope: scope, file: index)

@@ -121,7 +121,7 @@ extension Build {
       var stack: [(node: Int32, next: Int)] = [(target, 0)]
       while let top = stack.last {
         let edge = graph.producer(top.node)
-        let inputs = edge >= 0 ? graph.prerequisites(edge) : []
+        let inputs = edge >= 0 ? graph.prerequisites(edge) : ColumnSlice()
         guard top.next < inputs.count else {
           stack.removeLast()
           let isAlias = edge >= 0 && graph.isPhony(edge)

@@ -4,20 +4,22 @@
 internal import CSystem
 internal import Glibc
 
-/// What a build that found nothing to do had looked at, for the next one to compare.
+/// What a build had looked at when its edges were fresh, all or but for some, for the next one to
+/// compare.
 ///
 /// The decision is a function of the manifest's files, the log, the state of each file, some
 /// environment variables, what programs' names mean, and the options. While all of these are the
 /// same, so is the answer: no manifest is parsed, no log read and no table built to know it. Any
 /// difference, and any doubt about the file, leads to the whole decision (`Staleness.verdict`).
 ///
-/// Format, little-endian: header of 64 bytes (see `Header`), then `files` identities of 48 bytes,
+/// Format, little-endian: header of 72 bytes (see `Header`), then `files` identities of 44 bytes, each
+/// with its number in the snapshot that the header names behind it (-1: none),
 /// `files` + 1 offsets of u32 into the names, names with a NUL behind each, and a tail of u32-counted
 /// blocks: the log's path, options, variables, programs, edges. The checksum (XXH3, seeded with the length) covers all
 /// behind the header's first 24 bytes.
 enum Certificate {
-  static let magic: UInt64 = 0x3253_5246_4843_4E51  // "QNCHFRS2"
-  static let headerSize = 64
+  static let magic: UInt64 = 0x3353_5246_4843_4E51  // "QNCHFRS3"
+  static let headerSize = 72
 
   /// Offsets of the header's fields.
   enum Header {
@@ -30,6 +32,8 @@ enum Certificate {
     static let tail = 36
     /// The log's inode, size, change of content and of state, when the decision was made.
     static let log = 40
+    /// The id of the snapshot whose graph and log are those of the decision; 0: none.
+    static let snapshot = 64
   }
 
   /// What of the log must be the same: it only ever grows, or is replaced.
@@ -54,21 +58,26 @@ enum Certificate {
     var variables: [(name: String, value: String?)] = []
     /// What names of programs mean.
     var programs: [(word: String, file: String?)] = []
-    /// A bit for each edge of the manifest: the targets need it. Empty where a difference of one
-    /// file does not tell which edges it can concern.
-    var needed: [UInt8] = []
+    /// The edges that the targets need. Of no use where the difference of a file does not tell which
+    /// edges it can concern.
+    var needed = EdgeSet()
+    /// Those of them that are not known to be fresh.
+    var open = EdgeSet()
   }
 
+  /// - Parameters:
+  ///   - fresh: edges that the targets need, aliases left out.
+  ///   - snapshot: holds the first names of `paths` under their ids, and the log's index; 0: none.
   static func encode(
     files: [(path: Int32, identity: Identity)], paths: PathTable, log: Identity, fresh: Int,
-    terms: Terms
+    terms: Terms, snapshot: UInt64
   ) -> [UInt8] {
     let files = byDirectory(files, paths)
     var out = [UInt8](repeating: 0, count: headerSize)
     out.reserveCapacity(headerSize + files.count * 96)
-    for (_, identity) in files {
+    for (path, identity) in files {
       identity.append(to: &out)
-      out.append(word: 0)
+      out.append(word: snapshot != 0 && Int(path) < paths.originCount ? path : -1)
     }
     var offset: Int32 = 0
     for (path, _) in files {
@@ -81,7 +90,20 @@ enum Certificate {
       out.append(0)
     }
     while out.count % 8 != 0 { out.append(0) }
-    let tail = out.count
+    out.withUnsafeMutableBytes { bytes in
+      bytes.storeBytes(of: magic, toByteOffset: Header.magic, as: UInt64.self)
+      bytes.storeBytes(of: UInt32(files.count), toByteOffset: Header.files, as: UInt32.self)
+      bytes.storeBytes(of: UInt32(offset), toByteOffset: Header.names, as: UInt32.self)
+      bytes.storeBytes(of: UInt32(bytes.count), toByteOffset: Header.tail, as: UInt32.self)
+    }
+    finish(&out, log, fresh, terms, snapshot)
+    return out
+  }
+
+  /// Adds the terms, and what the header tells of them.
+  private static func finish(
+    _ out: inout [UInt8], _ log: Identity, _ fresh: Int, _ terms: Terms, _ snapshot: UInt64
+  ) {
     out.append(block: terms.log.utf8)
     out.append(block: terms.options)
     out.append(word: Int32(terms.variables.count))
@@ -96,21 +118,32 @@ enum Certificate {
       out.append(word: file == nil ? 0 : 1)
       out.append(block: (file ?? "").utf8)
     }
-    out.append(block: terms.needed)
+    out.append(block: terms.needed.bits)
+    out.append(block: terms.open.bits)
     let mark = LogMark(log)
     out.withUnsafeMutableBytes { bytes in
-      bytes.storeBytes(of: magic, toByteOffset: Header.magic, as: UInt64.self)
       bytes.storeBytes(of: UInt64(bytes.count), toByteOffset: Header.length, as: UInt64.self)
-      bytes.storeBytes(of: UInt32(files.count), toByteOffset: Header.files, as: UInt32.self)
       bytes.storeBytes(of: UInt32(fresh), toByteOffset: Header.fresh, as: UInt32.self)
-      bytes.storeBytes(of: UInt32(offset), toByteOffset: Header.names, as: UInt32.self)
-      bytes.storeBytes(of: UInt32(tail), toByteOffset: Header.tail, as: UInt32.self)
+      bytes.storeBytes(of: snapshot, toByteOffset: Header.snapshot, as: UInt64.self)
       bytes.storeBytes(of: mark.inode, toByteOffset: Header.log, as: UInt64.self)
       bytes.storeBytes(of: mark.size, toByteOffset: Header.log + 8, as: UInt64.self)
       bytes.storeBytes(of: mark.changed, toByteOffset: Header.log + 16, as: Int64.self)
       let check = checksum(UnsafeRawBufferPointer(bytes))
       bytes.storeBytes(of: check, toByteOffset: Header.checksum, as: UInt64.self)
     }
+  }
+
+  /// A certificate on the same files, some of them in another state.
+  static func encode(
+    _ old: Reader, changed: [(index: Int, identity: Identity)], log: Identity, terms: Terms
+  ) -> [UInt8] {
+    var out = Array(old.map.bytes[..<old.tail])
+    for (index, identity) in changed {
+      var bytes: [UInt8] = []
+      identity.append(to: &bytes)
+      out.replaceSubrange(headerSize + index * 48..<headerSize + index * 48 + 44, with: bytes)
+    }
+    finish(&out, log, old.fresh, terms, old.snapshot)
     return out
   }
 
@@ -153,6 +186,8 @@ extension Certificate {
     let fresh: Int
     let log: LogMark
     let terms: Terms
+    let snapshot: UInt64
+    fileprivate let tail: Int
     private let base: UnsafeRawPointer
     private let namesAt: Int
     private let namesLength: Int
@@ -174,6 +209,8 @@ extension Certificate {
       else { return nil }
       self.map = map
       self.base = base
+      self.tail = tail
+      snapshot = bytes.load(fromByteOffset: Header.snapshot, as: UInt64.self)
       count = files
       fresh = Int(bytes.load(fromByteOffset: Header.fresh, as: UInt32.self))
       self.namesAt = namesAt
@@ -195,7 +232,8 @@ extension Certificate {
       terms.options = reader.block()
       for _ in 0..<reader.count(size: 3) { terms.variables.append((text(), optional())) }
       for _ in 0..<reader.count(size: 3) { terms.programs.append((text(), optional())) }
-      terms.needed = reader.block()
+      terms.needed = EdgeSet(bits: reader.block())
+      terms.open = EdgeSet(bits: reader.block())
       self.terms = terms
     }
 
@@ -203,6 +241,12 @@ extension Certificate {
     @inline(__always)
     func identity(_ index: Int) -> Identity {
       Identity(map.bytes, at: headerSize + index * 48)
+    }
+
+    /// The number of a file in the snapshot; -1 when it is not in there.
+    @inline(__always)
+    func node(_ index: Int) -> Int32 {
+      map.bytes.load(fromByteOffset: headerSize + index * 48 + 44, as: Int32.self)
     }
 
     /// Compares all files; see `cs_sweep`.

@@ -4,15 +4,27 @@
 internal import CSystem
 internal import Glibc
 
-/// A regular file's bytes, mapped read-only.
+/// A regular file's bytes, mapped for this process alone.
 ///
-/// Only for files that the engine replaces by renaming and never cuts while others may read them.
+/// Only for files that the engine replaces by renaming, or cuts while it holds the lock only.
 final class FileMap {
   let bytes: UnsafeRawBufferPointer
   let identity: Identity
 
-  /// Nil when the file is missing, empty, not regular or cannot be mapped.
-  init?(_ path: String, files: FileSystem, limit: Int = 1 << 32) {
+  /// How a map is used.
+  enum Use {
+    /// Read from end to end.
+    case whole
+    /// Read here and there.
+    case parts
+    /// Read, and written to without changing the file.
+    case scratch
+  }
+
+  /// Nil when the file is missing, empty, not regular, shorter than `length` or cannot be mapped.
+  init?(
+    _ path: String, files: FileSystem, use: Use = .whole, length: Int? = nil, limit: Int = 1 << 32
+  ) {
     let file = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else { return nil }
     defer { close(file) }
@@ -20,11 +32,14 @@ final class FileMap {
     guard cs_identify_open(file, &raw) == 0 else { return nil }
     identity = Identity(raw)
     let size = Int(clamping: identity.size)
-    guard identity.isRegular, size > 0, size <= limit,
-      let base = mmap(nil, size, PROT_READ, MAP_PRIVATE | Int32(MAP_POPULATE), file, 0),
+    let count = length ?? size
+    guard identity.isRegular, count > 0, count <= size, count <= limit,
+      let base = mmap(
+        nil, count, PROT_READ | (use == .scratch ? PROT_WRITE : 0),
+        MAP_PRIVATE | (use == .whole ? Int32(MAP_POPULATE) : 0), file, 0),
       base != MAP_FAILED
     else { return nil }
-    bytes = UnsafeRawBufferPointer(start: base, count: size)
+    bytes = UnsafeRawBufferPointer(start: base, count: count)
   }
 
   deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }

@@ -51,7 +51,7 @@ public final class Glance {
       return
     }
     termsHold = true
-    guard changed.isEmpty else { return }
+    guard changed.isEmpty, certificate.terms.open.isEmpty else { return }
     var summary = BuildSummary()
     summary.fresh = certificate.fresh
     nothingToDo = summary

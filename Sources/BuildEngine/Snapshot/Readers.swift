@@ -2,20 +2,22 @@
 // BuildEngine: which edges look at a file.
 
 /// For each node, the edges whose answer may be another one when the file changes.
-struct Readers {
+final class Readers {
   /// The readers of node n are `edges[start[n]..<start[n + 1]]`.
-  private var start: [Int32]
-  private var edges: [Int32]
+  @exclusivity(unchecked) private var start: Column<Int32>
+  @exclusivity(unchecked) private var edges: Column<Int32>
+  /// What the records of edges tell that ran since, by node.
+  private var more: [Int32: [Int32]] = [:]
 
   /// All that the edges of a graph look at, by the manifest and by their records.
   init(_ graph: Graph, _ staleness: Staleness) {
-    start = [Int32](repeating: 0, count: graph.paths.count + 2)
-    edges = []
+    start = Column(repeating: 0, count: graph.paths.count + 2)
+    edges = Column()
     for edge in 0..<Int32(graph.edgeCount) {
       Readers.eachFile(edge, graph, staleness) { start[Int($0) + 2] += 1 }
     }
-    for node in start.indices.dropFirst() { start[node] += start[node - 1] }
-    edges = [Int32](repeating: 0, count: Int(start[start.count - 1]))
+    for node in 1..<start.count { start[node] += start[node - 1] }
+    edges = Column(repeating: 0, count: Int(start[start.count - 1]))
     for edge in 0..<Int32(graph.edgeCount) {
       Readers.eachFile(edge, graph, staleness) { node in
         edges[Int(start[Int(node) + 1])] = edge
@@ -24,9 +26,28 @@ struct Readers {
     }
   }
 
-  subscript(node: Int32) -> ArraySlice<Int32> {
-    guard Int(node) + 1 < start.count else { return [] }
-    return edges[Int(start[Int(node)])..<Int(start[Int(node) + 1])]
+  /// Those of a snapshot, with what the log's end tells.
+  init(_ snapshot: Snapshot, _ graph: Graph, _ staleness: Staleness, recent: Set<Int32>) {
+    start = snapshot.column(.readerStart)
+    edges = snapshot.column(.readers)
+    for output in recent {
+      let edge = graph.producer(output)
+      guard edge >= 0 else { continue }
+      staleness.eachObserved(edge) { more[$0, default: []].append(edge) }
+    }
+  }
+
+  func write(to writer: inout SnapshotWriter) {
+    writer.add(.readerStart, start, room: false)
+    writer.add(.readers, edges, room: false)
+  }
+
+  /// Lends the readers of a node.
+  func each(_ node: Int32, _ body: (Int32) -> Void) {
+    if Int(node) + 1 < start.count {
+      for edge in edges[Int(start[Int(node)])..<Int(start[Int(node) + 1])] { body(edge) }
+    }
+    more[node]?.forEach(body)
   }
 
   private static func eachFile(

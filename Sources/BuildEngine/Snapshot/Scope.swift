@@ -4,16 +4,16 @@
 internal import CSystem
 internal import Diagnostics
 
-/// What a build has to ask when all was fresh but for the content of some files.
+/// What a build has to ask when all was fresh but for some edges and the content of some files.
 ///
 /// An edge's answer is a function of its statement, its record, the files that it looks at,
-/// environment and programs (`Staleness.verdict`). A certificate says that all answers were "fresh"
-/// for one state of all these; what differs now are a few files. So only edges that look at such a
-/// file, or make it, and all that look at what these edges make, can have another answer.
+/// environment and programs (`Staleness.verdict`). A certificate says which answers were "fresh" for
+/// one state of all these; what differs now are a few files. So only edges that look at such a file,
+/// or make it, and all that look at what these edges make, can have another answer.
 struct Scope {
   let certificate: Certificate.Reader
   let readers: Readers
-  /// Contents of the files that differ, as they were when all was fresh.
+  /// Contents of the files that differ, as the certificate knows them.
   fileprivate(set) var contents: [Int32: Int32] = [:]
   /// The edges that the targets need and that can be stale, in the order of the manifest.
   fileprivate(set) var needed: [Int32] = []
@@ -25,15 +25,14 @@ struct Scope {
     affected = [Bool](repeating: false, count: graph.edgeCount)
   }
 
-  /// Edges that were fresh, aliases left out.
-  var freshBefore: Int { certificate.fresh }
-
   func isAffected(_ edge: Int32) -> Bool { affected[Int(edge)] }
 
   /// The edges that make a file or look at it.
-  fileprivate func neighbours(_ node: Int32, _ graph: Graph) -> [Int32] {
-    let maker = graph.producer(node)
-    return maker >= 0 ? [maker] + readers[node] : Array(readers[node])
+  func neighbours(_ node: Int32, _ graph: Graph) -> [Int32] {
+    var found: [Int32] = []
+    if graph.producer(node) >= 0 { found.append(graph.producer(node)) }
+    readers.each(node) { found.append($0) }
+    return found
   }
 
   /// Adds edges with all that follows from them.
@@ -46,26 +45,33 @@ struct Scope {
     }
     edges.forEach(reach)
     while let edge = queue.popLast() {
-      for node in graph.outputs(edge) { readers[node].forEach(reach) }
+      for node in graph.outputs(edge) { readers.each(node, reach) }
     }
   }
 
   fileprivate mutating func pickNeeded() {
-    let bits = certificate.terms.needed
     needed = (0..<Int32(affected.count)).filter {
-      affected[Int($0)] && bits[Int($0 >> 3)] & (1 << UInt8($0 & 7)) != 0
+      affected[Int($0)] && certificate.terms.needed[$0]
     }
   }
 }
 
 extension Session {
   /// What can be stale after a look at the files; nil: anything.
-  func scope(after glance: Glance) throws(QuenchError) -> Scope? {
+  ///
+  /// - Parameter snapshot: whose log's index the log was opened with.
+  func scope(after glance: Glance, _ snapshot: Snapshot?) throws(QuenchError) -> Scope? {
     guard let certificate = glance.certificate, glance.termsHold, graph.dyndeps.isEmpty,
-      certificate.terms.needed.count == (graph.edgeCount + 7) / 8, graph.edgeCount > 0,
-      isSameManifest(glance, certificate)
+      graph.edgeCount > 0, certificate.terms.needed.serves(graph.edgeCount),
+      certificate.terms.open.serves(graph.edgeCount), isSameManifest(glance, certificate)
     else { return nil }
-    var scope = Scope(certificate, graph, Readers(graph, staleness))
+    let readers: Readers
+    if let snapshot, graph.origin == snapshot.id {
+      readers = Readers(snapshot, graph, staleness, recent: log.recent)
+    } else {
+      readers = Readers(graph, staleness)
+    }
+    var scope = Scope(certificate, graph, readers)
     var changed: [Int32] = []
     for index in glance.changed.keys.sorted() {
       let node = states.certified[index]
@@ -80,6 +86,7 @@ extension Session {
       if try states.refresh(node) != before { changed.append(node) }
     }
     for node in changed { scope.spread(scope.neighbours(node, graph), graph) }
+    scope.spread(certificate.terms.open.members, graph)
     scope.pickNeeded()
     keepTexts(of: scope.needed)
     return scope
@@ -87,17 +94,12 @@ extension Session {
 
   /// Whether the manifest that was read is the one that was certified.
   private func isSameManifest(_ glance: Glance, _ certificate: Certificate.Reader) -> Bool {
-    var missing = Set(graph.sources.map(\.path))
-    for source in graph.sources {
-      let node = paths.find(source.path)
-      for index in states.certified.indices where states.certified[index] == node {
-        guard glance.changed[index] == nil, certificate.identity(index) == source.identity else {
-          return false
-        }
-        missing.remove(source.path)
+    graph.sources.allSatisfy { source in
+      guard let node = paths.find(source.path), let index = states.certificateIndex(node) else {
+        return false
       }
+      return glance.changed[index] == nil && certificate.identity(index) == source.identity
     }
-    return missing.isEmpty
   }
 
   /// The content that a file had in an earlier state; nil when nobody knows.
@@ -105,5 +107,32 @@ extension Session {
     if identity.inode == 0 { return log.content(node, .missing, Digest()) }
     guard let (content, known) = log.stat(of: node), known == identity else { return nil }
     return content
+  }
+}
+
+/// Some of a manifest's edges, a bit for each.
+struct EdgeSet {
+  private(set) var bits: [UInt8] = []
+
+  /// A set of a manifest of so many edges; without a manifest it is of no use.
+  init() {}
+  init(of edges: [Int32], count: Int) {
+    bits = [UInt8](repeating: 0, count: (count + 7) / 8)
+    for edge in edges { bits[Int(edge >> 3)] |= 1 << UInt8(edge & 7) }
+  }
+  init(bits: [UInt8]) { self.bits = bits }
+
+  func serves(_ edgeCount: Int) -> Bool { bits.count == (edgeCount + 7) / 8 }
+
+  subscript(edge: Int32) -> Bool { bits[Int(edge >> 3)] & (1 << UInt8(edge & 7)) != 0 }
+
+  var isEmpty: Bool { bits.allSatisfy { $0 == 0 } }
+
+  var members: [Int32] {
+    var found: [Int32] = []
+    for (index, byte) in bits.enumerated() where byte != 0 {
+      for bit in 0..<8 where byte & (1 << UInt8(bit)) != 0 { found.append(Int32(index * 8 + bit)) }
+    }
+    return found
   }
 }

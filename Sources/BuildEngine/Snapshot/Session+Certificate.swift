@@ -1,79 +1,126 @@
 // SPDX-License-Identifier: Apache-2.0
-// BuildEngine: writes down that everything is fresh, and by what.
+// BuildEngine: writes down what is fresh, and by what.
 
 internal import Diagnostics
 internal import Glibc
 
 extension Session {
-  /// Leaves a certificate when everything is fresh now, nothing was said that the next build would
-  /// have to say again, and no file was seen that could change without notice.
+  /// Leaves a certificate on what is fresh now, and a snapshot where the last one serves no more,
+  /// unless the next build has to say something of the manifest or a file could change without
+  /// notice.
   ///
-  /// A certificate saves time and nothing else: where it cannot be written, there is none.
+  /// Both save time and nothing else: where they cannot be written, there are none.
   func certify(targets: [String], log path: String, opened: Int64) {
-    guard !summary.interrupted, summary.failed.isEmpty, summary.removed.isEmpty,
-      summary.edits.isEmpty, summary.exitCode == 0, graph.warnings.isEmpty,
-      summary.isNothingToDo || (try? isAllFresh()) == true,
-      var seen = states.looked(), let mark = try? files.identity(path)
+    guard !summary.interrupted, summary.removed.isEmpty, graph.warnings.isEmpty,
+      let open = try? openEdges(), var seen = states.looked(),
+      let mark = try? files.identity(path)
     else { return }
     // The cache's own variable may hold something that is an error.
+    var terms = Certificate.Terms(log: path, options: Certificate.key(options, targets: targets))
     var variables = staleness.variables.union(["QUENCH_CACHE"])
     var programs = tools.answers
-    var fresh = summary.fresh
-    var needed: [UInt8] = []
     if let scope {
-      let terms = scope.certificate.terms
-      variables.formUnion(terms.variables.map(\.name))
+      let old = scope.certificate.terms
+      variables.formUnion(old.variables.map(\.name))
       let known = Set(programs.map(\.word))
-      programs += terms.programs.filter { !known.contains($0.word) }
+      programs += old.programs.filter { !known.contains($0.word) }
       programs.sort { $0.word < $1.word }
+      terms.needed = old.needed
+    } else if graph.dyndeps.isEmpty, !hasDead {
+      terms.needed = EdgeSet(of: planned, count: graph.edgeCount)
+    } else if !open.isEmpty {
+      return
+    }
+    terms.variables = variables.sorted().map { ($0, options.environment[$0]) }
+    terms.programs = programs
+    terms.open = EdgeSet(of: open, count: graph.edgeCount)
+
+    let place = Certificate.path(options, targets: targets)
+    let needsSnapshot = graph.origin != paths.origin || log.hasOutgrownSnapshot
+    if let old = scope?.certificate, !needsSnapshot, old.snapshot == paths.origin,
+      seen.allSatisfy({ states.certificateIndex($0.path) != nil })
+    {
+      let changed = seen.map { (states.certificateIndex($0.path) ?? 0, $0.identity) }
+      files.replaceCache(
+        place, Certificate.encode(old, changed: changed, log: mark, terms: terms))
+      return
+    }
+    for source in graph.sources {
+      let node = paths.intern(source.path)
+      guard files.isSettled(source.identity, at: opened),
+        !states.wasLookedAt(node) || states.identity(node) == source.identity
+      else { return }
+      if !states.wasLookedAt(node) { seen.append((node, source.identity)) }
+    }
+    if let scope {
+      let sources = Set(graph.sources.map { paths.intern($0.path) })
       for (index, node) in states.certified.enumerated()
-      where node >= 0 && !states.wasLookedAt(node) {
+      where node >= 0 && !states.wasLookedAt(node) && !sources.contains(node) {
         seen.append((node, scope.certificate.identity(index)))
       }
-      fresh = scope.freshBefore
-      needed = terms.needed
-    } else {
-      for source in graph.sources {
-        guard files.isSettled(source.identity, at: opened) else { return }
-        seen.append((paths.intern(source.path), source.identity))
-      }
-      if graph.dyndeps.isEmpty, let plan = plans.last {
-        fresh = plan.count { !graph.isPhony($0) }
-        if !hasDead {
-          needed = [UInt8](repeating: 0, count: (graph.edgeCount + 7) / 8)
-          for edge in plan { needed[Int(edge >> 3)] |= 1 << UInt8(edge & 7) }
-        }
-      }
     }
-    let terms = Certificate.Terms(
-      log: path, options: Certificate.key(options, targets: targets),
-      variables: variables.sorted().map { ($0, options.environment[$0]) },
-      programs: programs, needed: needed)
+    if needsSnapshot { takeSnapshot() }
+    let isCovered = log.isIndexed && graph.origin == paths.origin
+    let fresh =
+      scope?.certificate.fresh
+      ?? (graph.dyndeps.isEmpty ? planned.count { !graph.isPhony($0) } : summary.fresh)
     let bytes = Certificate.encode(
-      files: seen, paths: paths, log: mark, fresh: fresh, terms: terms)
-    files.replaceCache(Certificate.path(options, targets: targets), bytes)
+      files: seen, paths: paths, log: mark, fresh: fresh, terms: terms,
+      snapshot: isCovered ? paths.origin : 0)
+    files.replaceCache(place, bytes)
   }
 
-  /// Whether every edge is fresh by what was seen last: a command may have changed a file that
-  /// other edges had looked at before.
-  private func isAllFresh() throws(QuenchError) -> Bool {
+  /// Edges that are not fresh by what was seen last, among those that could be otherwise: a command
+  /// may have changed a file that other edges had looked at before.
+  private func openEdges() throws(QuenchError) -> [Int32] {
+    if summary.isNothingToDo, summary.edits.isEmpty, scope == nil { return [] }
     // What dyndep files told of may be another thing by now.
-    guard graph.dyndeps.isEmpty else { return false }
-    for (number, plan) in plans.enumerated() {
-      let isLast = number == plans.count - 1
-      for edge in isLast ? scope?.needed ?? plan : plan
-      where !graph.isPhony(edge) && scope?.isAffected(edge) != false {
-        guard case .fresh = try staleness.verdict(for: edge) else { return false }
+    guard graph.dyndeps.isEmpty else { throw QuenchError(.bug, "a graph that may change") }
+    var open: [Int32] = []
+    for edge in scope?.needed ?? planned where !graph.isPhony(edge) {
+      guard case .fresh = try staleness.verdict(for: edge) else {
+        open.append(edge)
+        continue
       }
     }
-    guard let scope else { return true }
-    // Nobody asked the other edges: no file of theirs may be another one.
-    return states.differing(from: scope.certificate).allSatisfy { node in
-      if let before = scope.contents[node], states.known(node) == before { return true }
-      let maker = graph.producer(node)
-      return (maker < 0 || scope.isAffected(maker))
-        && scope.readers[node].allSatisfy(scope.isAffected)
+    for edge in manifestPlan where !graph.isPhony(edge) && scope?.isAffected(edge) != false {
+      guard case .fresh = try staleness.verdict(for: edge) else {
+        throw QuenchError(.bug, "the manifest is stale again")
+      }
     }
+    guard let scope else { return open }
+    // Nobody asked the other edges. If one of their files is another one, it stays to be asked.
+    for node in states.differing(from: scope.certificate)
+    where scope.contents[node] != states.known(node) {
+      open += scope.neighbours(node, graph).filter { !scope.isAffected($0) }
+    }
+    return open
+  }
+
+  /// Puts graph, names and the log's index down for the next build.
+  private func takeSnapshot() {
+    guard graph.dyndeps.isEmpty else { return }
+    var writer = SnapshotWriter()
+    var words: [UInt8] = []
+    words.append(block: Snapshot.key(options))
+    words.append(word: Int32(graph.sources.count))
+    for source in graph.sources {
+      words.append(block: source.path.utf8)
+      var identity: [UInt8] = []
+      source.identity.append(to: &identity)
+      words.append(block: identity)
+    }
+    writer.add(.sources, words)
+    graph.write(to: &writer)
+    paths.write(to: &writer)
+    log.write(to: &writer)
+    Readers(graph, staleness).write(to: &writer)
+    guard let id = writer.write(Snapshot.path(options), files: files) else { return }
+    paths.origin = id
+    paths.originCount = paths.count
+    graph.origin = id
+    log.isIndexed = true
+    log.indexed = log.end
   }
 }
 
