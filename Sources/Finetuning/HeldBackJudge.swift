@@ -78,9 +78,9 @@ public struct GainVerdict: Sendable, Equatable, Codable {
     lossGainError = 0
   }
 
-  /// The verdict on a network that was trained elsewhere.
+  /// The verdict on a network that was trained elsewhere and that nothing can judge.
   static let unjudged = GainVerdict(
-    unjudged: "a command of the project's own trained it: it is taken without being judged")
+    unjudged: "it is no classifier, which the guard could judge: it is taken as it came")
 
   /// The mean and the standard error of the mean.
   static func meanAndError(_ values: [Double]) -> (mean: Double, error: Double) {

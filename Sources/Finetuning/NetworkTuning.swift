@@ -34,6 +34,16 @@ public struct TuningResult: Sendable {
   public var report: TrainingReport
   /// Samples that were left out as corrupt.
   public var skipped: [(sample: Sample, error: QuenchError)]
+
+  /// Puts a result together.
+  public init(
+    network: QuantizableNetwork?, report: TrainingReport,
+    skipped: [(sample: Sample, error: QuenchError)]
+  ) {
+    self.network = network
+    self.report = report
+    self.skipped = skipped
+  }
 }
 
 /// What is known before the first step.

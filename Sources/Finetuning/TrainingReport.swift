@@ -71,7 +71,7 @@ public struct TrainingReport: JSONArtifact, Equatable {
     }
   }
 
-  /// Of a network that a command of the user's trained: nothing is known but that it is taken.
+  /// Of a network that a command of the user's trained, before it is judged.
   static let external = TrainingReport(
     kind: "external", settings: nil, trainedSamples: 0, heldBackSamples: 0, skippedSamples: 0,
     trainableNumbers: 0, plan: nil, steps: 0, stoppedEarly: false, fp32: nil, ptq: nil, tuned: nil,

@@ -19,14 +19,25 @@ public struct FinetuneRecipe: Sendable {
 /// A command that trains, in place of our own training.
 public struct ExternalTraining: Sendable, Equatable {
   /// For the shell; it finds its files in `QUENCH_MODEL`, `QUENCH_TEACHER`, `QUENCH_CONFIG`,
-  /// `QUENCH_SCALES`, `QUENCH_SAMPLES`, `QUENCH_PREPROCESS` and writes an ONNX model to
-  /// `QUENCH_OUTPUT`.
+  /// `QUENCH_SCALES`, `QUENCH_SAMPLES`, `QUENCH_PREPROCESS`, writes an ONNX model to
+  /// `QUENCH_OUTPUT` and may change the copy of the scales in `QUENCH_TUNED_SCALES`.
   public var command: String
   /// Files that the command reads beside those: a change of one trains anew.
   public var inputs: [String]
 }
 
 extension FinetuneRecipe {
+  /// Share of the samples that judge, as the stage takes it.
+  var heldBack: Double {
+    guard case .object(let keys) = settings, case .number(let share)? = keys["heldBack"] else {
+      return 0.15
+    }
+    return share
+  }
+
+  /// The keys that an external command leaves to us: how its result is judged.
+  private static let judging: Set<String> = ["heldBack", "loss", "temperature", "labelShare"]
+
   /// The stage's name of each key that is passed on, and how it is checked.
   private static let numbers: [String: ClosedRange<Double>] = [
     "learningRate": 0...10, "scaleLearningRate": 0...10, "unfreezeScalesAt": 0...1,
@@ -70,7 +81,9 @@ extension FinetuneRecipe {
     let hasControl = try keys["control"]?.bool() ?? false
     let external = try keys["external"].map(ExternalTraining.init)
     if external != nil,
-      let odd = (plain + ["augment", "control"]).sorted().first(where: { keys[$0] != nil })
+      let odd = (plain + ["augment", "control"]).sorted().first(where: {
+        keys[$0] != nil && !judging.contains($0)
+      })
     {
       throw (keys[odd] ?? value).error(
         "\"\(odd)\" is for our own training; an external command has settings of its own",

@@ -15,9 +15,13 @@ public struct SampleListing: Sendable {
     public var label: Int?
     /// The file that holds its data.
     public var file: String
+    /// A number in 0..<1 that its name alone decides; below the share that training holds back, it
+    /// judges.
+    public var position: Double
 
     /// Makes an entry from its parts.
-    public init(line: String, label: Int?, file: String) {
+    public init(line: String, label: Int?, file: String, position: Double) {
+      self.position = position
       self.line = line
       self.label = label
       self.file = file
@@ -211,6 +215,9 @@ extension Generator {
         ?? calibration
     }
     if let tuning { plan.add(layout.tuningSamples, tuning.text) }
+    if let tuning, let finetune = model.finetune, finetune.external != nil {
+      plan.add(layout.externalSamples, tuning.training(heldBack: finetune.heldBack).text)
+    }
     // Without images to judge by, the calibration images serve; their labels are not used, since
     // accuracy on images that set the ranges would flatter.
     let judged = evaluation ?? calibration.unlabelled()
@@ -261,9 +268,23 @@ extension SampleListing {
     SampleListing(entries: Array(entries.prefix(count)), dependencies: dependencies)
   }
 
+  /// Without the samples that judge: at least one does, unless the share is 0.
+  func training(heldBack share: Double) -> SampleListing {
+    var held = Set(entries.indices.filter { entries[$0].position < share })
+    if held.isEmpty, share > 0,
+      let first = entries.indices.min(by: { entries[$0].position < entries[$1].position })
+    {
+      held.insert(first)
+    }
+    let kept = entries.indices.filter { !held.contains($0) }.map { entries[$0] }
+    return SampleListing(entries: kept, dependencies: dependencies)
+  }
+
   /// Ranges do not depend on labels, so lists that feed them carry none.
   func unlabelled() -> SampleListing {
-    let bare = entries.map { Entry(line: $0.line, label: nil, file: $0.file) }
+    let bare = entries.map {
+      Entry(line: $0.line, label: nil, file: $0.file, position: $0.position)
+    }
     return SampleListing(entries: bare, dependencies: dependencies)
   }
 

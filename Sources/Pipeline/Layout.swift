@@ -75,6 +75,8 @@ public struct Layout: Sendable {
   var tuningPlot: String { "\(tuning)/plot.svg" }
   /// What the user's own training command writes.
   var trainedOutside: String { "\(tuning)/external.onnx" }
+  /// PTQ's scales, which that command may change.
+  var scalesOutside: String { "\(tuning)/external.scales.json" }
   /// PTQ without training, for comparison.
   var ptqQDQ: String { "\(tuning)/ptq.qdq.onnx" }
   var ptqDeploy: String { "\(tuning)/ptq.deploy.onnx" }
@@ -100,6 +102,7 @@ public struct Layout: Sendable {
   var coverageSamples: String { "\(settings)/coverage.samples" }
   var tuningSettings: String { "\(settings)/finetune.json" }
   var tuningSamples: String { "\(settings)/finetune.samples" }
+  var externalSamples: String { "\(settings)/external.samples" }
   var evaluationSamples: String { "\(settings)/evaluation.samples" }
 
   func shard(_ number: Int) -> String { "\(shards)/\(Shards.fileName(number)).samples" }

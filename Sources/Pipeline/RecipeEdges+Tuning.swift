@@ -38,16 +38,33 @@ extension RecipeEdges {
       }
       return
     }
+    try addExternal(
+      external, model, files, samples, trains: samples.training(heldBack: finetune.heldBack),
+      reads: read + dataFiles, words: sources + data, runtime: runtime)
+  }
+
+  /// The user's own training, and the edge that checks and judges what came of it.
+  private mutating func addExternal(
+    _ external: ExternalTraining, _ model: ModelRecipe, _ files: Layout, _ samples: SampleListing,
+    trains: SampleListing, reads: [String], words: [(String, String)], runtime: [String]
+  ) throws(QuenchError) {
+    // It does not see the samples that judge it.
+    let own = words.map { $0.0 == "samples" ? ($0.0, files.externalSamples) : $0 }
+    try manifest.build(
+      [files.trainedOutside], implicitOutputs: [files.scalesOutside], rule: "train",
+      inputs: trains.files + external.inputs,
+      implicit: reads.filter { $0 != files.tuningSamples } + [files.externalSamples],
+      words: own + [("trained_scales", files.scalesOutside), ("training", external.command)],
+      variables: [("label", model.name)])
     let written = RecipeEdges.written(files)
     try manifest.build(
-      [files.trainedOutside], rule: "train", inputs: samples.files + external.inputs,
-      implicit: read + dataFiles,
-      words: sources + data + [("training", external.command)],
-      variables: [("label", model.name)])
-    try manifest.build(
       [files.tuned], implicitOutputs: written.map(\.1), rule: "adopt",
-      inputs: [files.trainedOutside], implicit: read,
-      words: sources + written, variables: [("label", model.name)])
+      inputs: [files.trainedOutside],
+      implicit: reads + [files.scalesOutside, files.tuningSettings] + samples.files + runtime,
+      words: words + written + [
+        ("trained_scales", files.scalesOutside), ("settings", files.tuningSettings),
+        ("on_corrupt", model.onCorrupt.rawValue),
+      ], variables: [("progress", "1"), ("label", model.name)])
   }
 
   /// What training writes beside the model.

@@ -5,6 +5,7 @@ internal import Artifacts
 internal import Compilation
 internal import Datasets
 internal import Diagnostics
+internal import Finetuning
 internal import Glibc
 internal import ONNXModel
 internal import ONNXRuntime
@@ -34,7 +35,9 @@ extension Surroundings {
       let entries = listing.samples.map { sample in
         var bare = sample
         bare.label = nil
-        return SampleListing.Entry(line: bare.line, label: sample.label, file: sample.path)
+        return SampleListing.Entry(
+          line: bare.line, label: sample.label, file: sample.path,
+          position: HeldBackPart.position(of: sample))
       }
       return SampleListing(entries: entries, dependencies: listing.directories + listing.files)
     } catch {

@@ -291,23 +291,4 @@ struct FinetuneTests {
       (refused.output + refused.errors).contains(
         "no layer can train: \"last\" lies above all of them"))
   }
-
-  @Test("a command of the project's own trains instead")
-  func external() throws {
-    let project = try Self.project(
-      Self.keys.replacing(
-        "epochs: 4, batch: 4, learningRate: 0.02, heldBack: 0.3",
-        with: "external: {command: cat trained.onnx > $QUENCH_OUTPUT, inputs: [trained.onnx]}"))
-    let model = try Project.network(seed: 5)
-    project.space.write("trained.onnx", try model.encode())
-    let run = try project.quench("build")
-    try #require(run.status == 0, "\(run.errors)\(run.output)")
-    let report = try #require(project.space.text("build/tiny/finetune/report.json"))
-    #expect(report.contains("\"kind\" : \"external\""))
-    #expect(try project.quench("build").output.contains("nothing to do"))
-    project.space.write("trained.onnx", try Project.network(seed: 6).encode())
-    let again = try project.quench("build")
-    #expect(again.ran.first == "train")
-    #expect(!again.ran.contains("observe"))
-  }
 }

@@ -19,12 +19,12 @@ struct FinetuneCommand: ParsableCommand {
   @OptionGroup var stage: StageOptions
   @Option(help: "The folded model, with corrected biases if there are: where training starts.")
   var model: String
-  @Option(help: "The folded FP32 model, whose outputs are followed.") var teacher: String?
+  @Option(help: "The folded FP32 model, whose outputs are followed.") var teacher: String
   @Option(help: "calibration.cfg.") var config: String
   @Option(help: "The scales.") var scales: String
   @Option(help: ArgumentHelp("The preprocessing steps.", valueName: "json"))
-  var preprocess: String?
-  @Option(help: ArgumentHelp("The samples, one a line.", valueName: "file")) var samples: String?
+  var preprocess: String
+  @Option(help: ArgumentHelp("The samples, one a line.", valueName: "file")) var samples: String
   @Option(help: ArgumentHelp("The keys under finetune:.", valueName: "json")) var settings: String?
   @Option(help: "What to do with an image that cannot be decoded: fail or skip.")
   var onCorrupt: CorruptSamplePolicy = .fail
@@ -38,8 +38,10 @@ struct FinetuneCommand: ParsableCommand {
       alone gains. Needs labels. The scales written are PTQ's for what comes out.
       """)
   var control = false
-  @Option(help: "An ONNX model that was trained elsewhere, taken instead of training.")
+  @Option(help: "An ONNX model that was trained elsewhere, checked and judged instead of training.")
   var adopt: String?
+  @Option(help: "scales.json as that training left it; equal to --scales: it has none of its own.")
+  var adoptScales: String?
   @Option(name: .shortAndLong, help: "The tuned model.") var output: String
   @Option(help: "The tuned scales.") var tunedScales: String
   @Option(help: "calibration.cfg with the tuned scales.") var tunedConfig: String
@@ -48,10 +50,6 @@ struct FinetuneCommand: ParsableCommand {
 
   func validate() throws {
     guard threads > 0 else { throw ValidationError("--threads must be at least 1") }
-    let needed = [teacher, preprocess, samples]
-    if adopt == nil, needed.contains(where: { $0 == nil }) {
-      throw ValidationError("training needs --teacher, --preprocess and --samples")
-    }
     if adopt != nil, control { throw ValidationError("--control trains, --adopt does not") }
   }
 
@@ -61,36 +59,45 @@ struct FinetuneCommand: ParsableCommand {
       model: try Model.read(start),
       config: try CalibrationConfig.parse(FileContent.read(config), path: config),
       scales: try ArtifactJSON.read(ScaleTable.self, from: scales))
-    if let adopt {
-      let (network, report) = try ExternalResult.adopt(try Model.read(adopt), path: adopt, for: ptq)
-      return try write(network, report)
-    }
-    let result = try train(ptq)
+    let result = try adopt.map { try adopted($0, ptq) } ?? train(ptq)
     SkippedSamples.report(result.skipped)
     let verdict = result.report.verdict
     if !verdict.keepsTuned {
       Terminal.warn("\(result.report.startName) is kept: \(verdict.reason)")
     }
-    try write(result.network, result.report)
+    try write(verdict.keepsTuned || adopt == nil ? result.network : nil, result.report)
   }
 
   /// Where training begins, and what is handed on where it gains nothing: the control knows nothing
   /// of quantization, so its biases are not corrected for it either.
-  private var start: String { control ? teacher ?? model : model }
+  private var start: String { control ? teacher : model }
+
+  private func options() throws(QuenchError) -> TrainingOptions {
+    guard let settings else { return TrainingOptions() }
+    return try TrainingOptions.decode(FileContent.read(settings), path: settings)
+  }
+
+  private func steps() throws(QuenchError) -> Preprocessing {
+    try Preprocessing(json: FileContent.read(preprocess), path: preprocess)
+  }
+
+  private func adopted(
+    _ path: String, _ ptq: QuantizableNetwork
+  ) throws(QuenchError) -> TuningResult {
+    let judge = ExternalJudge(
+      ptq: ptq, teacher: try Model.read(teacher), samples: try SampleList.read(samples),
+      preprocessing: try steps(), policy: onCorrupt, options: try options(),
+      optionsPath: settings ?? "--settings", threads: threads)
+    return try judge.adopt(path, scales: adoptScales)
+  }
 
   private func train(_ ptq: QuantizableNetwork) throws(QuenchError) -> TuningResult {
-    guard let teacher, let preprocess, let samples else {
-      throw QuenchError(.bug, "the options were checked before")
-    }
-    var options = TrainingOptions()
-    if let settings {
-      options = try TrainingOptions.decode(FileContent.read(settings), path: settings)
-    }
+    var options = try options()
     if control { options.fakeQuantization = false }
     let tuning = NetworkTuning(
       ptq: ptq, teacher: try Model.read(teacher), samples: try SampleList.read(samples),
-      preprocessing: try Preprocessing(json: FileContent.read(preprocess), path: preprocess),
-      policy: onCorrupt, options: options, optionsPath: settings ?? "--settings",
+      preprocessing: try steps(), policy: onCorrupt, options: options,
+      optionsPath: settings ?? "--settings",
       threads: threads, checkpoints: checkpoints.map { CheckpointStore(directory: $0) },
       frozenPart: { [threads] model throws(QuenchError) in
         try FrozenRuntime(model, threads: threads)
