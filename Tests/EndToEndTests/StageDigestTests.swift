@@ -70,6 +70,9 @@ struct StageDigestTests {
       .sorted().joined(separator: "\n")
     lines.append("pack \(StageVersion.all["pack"] ?? 0) \(try Self.text(names))")
 
+    lines.append(
+      "finetune \(StageVersion.all["finetune"] ?? 0) \(try Self.tuned(project))")
+
     let text = lines.joined(separator: "\n") + "\n"
     if ProcessInfo.processInfo.environment["QUENCH_RECORD"] != nil {
       try text.write(to: Self.golden, atomically: true, encoding: .utf8)
@@ -80,9 +83,34 @@ struct StageDigestTests {
     for (now, before) in zip(lines, expected.split(separator: "\n").map(String.init)) {
       #expect(
         now == before,
-        "other bytes: raise this stage's number in StageVersion.swift, then QUENCH_RECORD=1")
+        """
+        other bytes: raise this stage's number in StageVersion.swift (of finetune, also \
+        NetworkTuning.arithmetic, so that no older checkpoint is continued), then QUENCH_RECORD=1
+        """)
     }
     #expect(lines.count == expected.split(separator: "\n").count)
+  }
+
+  /// Trains the folded network, whose bytes are exact, and weights and scales with it. Training has
+  /// kernels of its own, so these bytes are the same on every processor.
+  private static func tuned(_ project: Project) throws -> String {
+    project.space.write("settings.json", FinetuneTests.settings(40))
+    try FileManager.default.createDirectory(
+      atPath: project.space.path("tuned"), withIntermediateDirectories: true)
+    let arguments = FinetuneTests.arguments("tuned").map { word in
+      switch word {
+      case "build/tiny/corrected.onnx": "build/tiny/folded.onnx"
+      case ".quench/settings/tiny/finetune.samples": ".quench/shards/tiny/0001.samples"
+      default: word
+      }
+    }
+    let run = try project.run(Project.binary, arguments, environment: [:])
+    try #require(run.status == 0, "\(run.errors)")
+    let report = try #require(project.space.text("tuned/report.json"))
+    #expect(report.contains("\"keepsTuned\" : true"))
+    let files = FinetuneTests.outputs.map { project.space.path("tuned/\($0)") }
+    let digests = try files.map { try ContentDigest.ofFile($0).hex }
+    return try ContentDigest.of(Array(digests.joined().utf8)).hex
   }
 
   private static func text(_ text: String) throws -> String {
