@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads that share the work of one kernel call. They sleep between calls: spinning threads make
-// a busy machine slower by far.
+// Threads that share the work of one kernel call. Between calls they look for the next one for some
+// ten microseconds, as calls follow each other closely, and then sleep: threads that spin for longer
+// make a busy machine slower by far. A thread that wakes after a call is over is not waited for.
 #include "train_pool.h"
 
 #include <pthread.h>
@@ -29,8 +30,10 @@ struct ck_train_pool {
   scratch *scratches;  // one a worker, then the shared one
   pthread_mutex_t lock;
   pthread_cond_t start, done;
-  uint64_t generation;
-  int32_t running, ends;
+  atomic_uint_fast64_t generation;  // counts calls
+  atomic_int_fast32_t running;      // workers in the call; changed with the lock held
+  int32_t open;                     // workers may still join the call
+  int32_t sleeping, ends;
   ck_train_task run;
   void *context;
   ptrdiff_t tasks;
@@ -42,6 +45,17 @@ typedef struct {
   ck_train_pool *pool;
   int32_t worker;
 } worker_start;
+
+#define MOST_SPINS 4096
+#define LEAST_SPINS 64
+
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 
 static double seconds(void) {
   struct timespec t;
@@ -63,16 +77,32 @@ static void *worker_main(void *argument) {
   worker_start start = *(worker_start *)argument;
   free(argument);
   ck_train_pool *pool = start.pool;
-  uint64_t seen = 0;
-  pthread_mutex_lock(&pool->lock);
+  uint_fast64_t seen = 0;
+  long budget = LEAST_SPINS;
   for (;;) {
+    // Looks for longer after it was worth it, for less when it was not.
+    long spins = 0;
+    while (spins < budget && atomic_load_explicit(&pool->generation, memory_order_relaxed) == seen) {
+      pause_briefly();
+      spins++;
+    }
+    budget = spins < budget ? budget * 2 : budget / 2;
+    if (budget > MOST_SPINS) budget = MOST_SPINS;
+    if (budget < LEAST_SPINS) budget = LEAST_SPINS;
+    pthread_mutex_lock(&pool->lock);
+    pool->sleeping++;
     while (pool->generation == seen && !pool->ends) pthread_cond_wait(&pool->start, &pool->lock);
+    pool->sleeping--;
     if (pool->ends) break;
     seen = pool->generation;
+    int32_t joins = pool->open;
+    pool->running += joins;
     pthread_mutex_unlock(&pool->lock);
+    if (!joins) continue;
     work(pool, start.worker);
     pthread_mutex_lock(&pool->lock);
     if (--pool->running == 0) pthread_cond_signal(&pool->done);
+    pthread_mutex_unlock(&pool->lock);
   }
   pthread_mutex_unlock(&pool->lock);
   return NULL;
@@ -125,16 +155,21 @@ void ck_train_pool_free(ck_train_pool *pool) {
 }
 
 static void run_all(ck_train_pool *pool, ck_train_task run, void *context, ptrdiff_t tasks) {
+  for (int32_t i = 0; pool->meter && i < pool->threads; i++) pool->scratches[i].busy = 0;
   pthread_mutex_lock(&pool->lock);
   pool->run = run;
   pool->context = context;
   pool->tasks = tasks;
   atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-  pool->running = pool->threads - 1;
+  pool->open = 1;
   pool->generation++;
-  pthread_cond_broadcast(&pool->start);
+  if (pool->sleeping > 0) pthread_cond_broadcast(&pool->start);
   pthread_mutex_unlock(&pool->lock);
   work(pool, 0);
+  pthread_mutex_lock(&pool->lock);
+  pool->open = 0;
+  pthread_mutex_unlock(&pool->lock);
+  for (long spins = 0; spins < MOST_SPINS && pool->running > 0; spins++) pause_briefly();
   pthread_mutex_lock(&pool->lock);
   while (pool->running > 0) pthread_cond_wait(&pool->done, &pool->lock);
   pthread_mutex_unlock(&pool->lock);
