@@ -11,6 +11,8 @@
 
 #include "train_gemm.h"
 #include "train_conv.h"
+#include "train_gradient.h"
+#include "train_product.h"
 #include "train_depthwise.h"
 #include "train_weights.h"
 #include "train_elementwise.h"
@@ -20,11 +22,11 @@ const ck_train_kernels TABLE = {
     .name = TABLE_NAME,
     .element_size = sizeof(T),
     .lanes = L,
-    .weights_make = weights_make,
-    .weights_gradient = weights_gradient,
     .packed_count = packed_count,
-    .pack = pack,
-    .pack_flipped = pack_flipped,
+    .weights_pack_forward = weights_pack_forward,
+    .weights_pack_input = weights_pack_input,
+    .weights_pack_depthwise = weights_pack_depthwise,
+    .weights_gradient = weights_gradient,
     .conv_forward = conv_forward,
     .conv_input = conv_input,
     .conv_weights = conv_weights,

@@ -2,8 +2,7 @@
 // Dense convolutions. A task is a band of output rows of one image: its input rows are padded and
 // fake-quantized into scratch that stays in the cache, then multiplied without an im2col copy.
 
-#define BAND 24576L           // elements of a band of padded input, about
-#define BLOCK (2L * 1024 * 1024)  // elements of all bands that are ready at one time
+#define BAND 24576L  // elements of a band of padded input, about
 
 typedef struct {
   T scale, low, high;
@@ -75,19 +74,28 @@ typedef struct {
 
 #define MOST_RUNS 1024
 
+static void set_runs(view_t *v, const ck_train_conv *g, long *offset) {
+  int joined = (v->pixel == g->c && g->dw == 1) || g->kw == 1;
+  v->runs = (runs_t){joined ? g->kh : g->kh * g->kw, joined ? g->kw * g->c : g->c, offset};
+  for (long s = 0; s < v->runs.segments && s < MOST_RUNS; s++)
+    offset[s] = joined ? s * g->dh * v->line
+                       : s / g->kw * g->dh * v->line + s % g->kw * g->dw * v->pixel;
+}
+
+// Bands copied to scratch.
+static view_t copied_view(const ck_train_conv *g, long *offset) {
+  view_t v = {.direct = 0, .pixel = g->c, .line = padded_width(g) * g->c};
+  set_runs(&v, g, offset);
+  return v;
+}
+
+// Bands where they are, if they need neither padding nor quantizing.
 static view_t view_of(const ck_train_conv *g, const ck_train_grid *grid, long *offset) {
-  view_t v;
-  v.direct = grid->scale == 0 && g->top == 0 && g->left == 0 && padded_width(g) <= g->w &&
-             padded_rows(g, g->oh) <= g->h;
-  v.pixel = v.direct ? g->x_stride : g->c;
-  v.line = v.direct ? g->w * g->x_stride : padded_width(g) * g->c;
-  int joined = (v.pixel == g->c && g->dw == 1) || g->kw == 1;
-  v.runs.segments = joined ? g->kh : g->kh * g->kw;
-  v.runs.length = joined ? g->kw * g->c : g->c;
-  v.runs.offset = offset;
-  for (long s = 0; s < v.runs.segments && s < MOST_RUNS; s++)
-    offset[s] = joined ? s * g->dh * v.line
-                       : s / g->kw * g->dh * v.line + s % g->kw * g->dw * v.pixel;
+  int direct = grid->scale == 0 && g->top == 0 && g->left == 0 && padded_width(g) <= g->w &&
+               padded_rows(g, g->oh) <= g->h;
+  if (!direct) return copied_view(g, offset);
+  view_t v = {.direct = 1, .pixel = g->x_stride, .line = g->w * g->x_stride};
+  set_runs(&v, g, offset);
   return v;
 }
 
@@ -127,12 +135,14 @@ static void forward_task(void *context, ptrdiff_t task, int32_t worker) {
     copy_band(g, t->grid, x, first * g->sh, inputs, band);
     x = band;
   }
-  const T **a = ck_train_scratch(t->pool, worker, 1, (size_t)(rows * width) * sizeof(T *));
+  const T **a = ck_train_scratch(t->pool, worker, 1, (size_t)(2 * rows * width) * sizeof(T *));
+  T **c = (T **)(a + rows * width), *y = t->y + (image * g->oh + first) * width * g->y_stride;
   for (long r = 0; r < rows; r++)
-    for (long p = 0; p < width; p++)
+    for (long p = 0; p < width; p++) {
       a[r * width + p] = x + r * g->sh * t->view.line + p * g->sw * t->view.pixel;
-  T *y = t->y + ((image * g->oh + first) * width) * g->y_stride;
-  multiply(a, rows * width, &t->view.runs, t->packed, g->o, y, g->y_stride, &t->finish);
+      c[r * width + p] = y + (r * width + p) * g->y_stride;
+    }
+  multiply(a, rows * width, &t->view.runs, t->packed, g->o, c, &t->finish);
 }
 
 static void conv_forward(
@@ -147,189 +157,114 @@ static void conv_forward(
   ck_train_run(pool, forward_task, &t, t.g.n * t.bands);
 }
 
-// The input's gradient for any stride: columns = dy * w, then added where they came from, pixel
-// after pixel, kernel position after kernel position. A task is an image.
+// The input's gradient. Along an axis, the padded input pixel stride * q + phase gets the products
+// of the positions k of the kernel with k * dilation = stride * m + phase, each with output q - m.
+// So each phase of the pixels is a convolution of stride 1 over dy, with some of the positions.
+// A task is a band of q of one image; the phases share its padded dy.
+typedef struct {
+  long count, first;     // positions of the kernel, the last first, and m of the first
+  long step;             // m of neighbors differ by this
+  int16_t at[MOST_RUNS];
+} phase_t;
+
+static void phase_of(long kernel, long stride, long dilation, long phase, phase_t *p) {
+  *p = (phase_t){.count = 0};
+  for (long k = kernel - 1; k >= 0; k--) {
+    if (k * dilation % stride != phase % stride) continue;
+    long m = (k * dilation - phase) / stride;
+    if (p->count == 0) p->first = m;
+    if (p->count == 1) p->step = p->first - m;
+    p->at[p->count++] = (int16_t)k;
+  }
+}
+
 typedef struct {
   ck_train_pool *pool;
-  const ck_train_conv *g;
+  ck_train_conv g, band;  // `band`: how padded dy is copied
   const T *dy, *packed;
   T *dx;
-  int accumulate;
+  finish_t finish;
+  int direct;
+  long q0, x0, qs, xs, my, mx;  // first q along both axes, how many, and the largest m
+  long rows, bands;
 } input_t;
 
-static void input_task(void *context, ptrdiff_t image, int32_t worker) {
-  const input_t *t = context;
-  const ck_train_conv *g = t->g;
-  long c = g->c, columns = g->kh * g->kw * c, zero = 0;
-  T *dx = t->dx + image * g->h * g->w * g->x_stride;
-  if (!t->accumulate)
-    for (long p = 0; p < g->h * g->w; p++)
-      memset(dx + p * g->x_stride, 0, (size_t)c * sizeof(T));
-  long rows = max_l(1, min_l(g->oh, 2 * BAND / max_l(1, columns * g->ow)));
-  T *col = ck_train_scratch(t->pool, worker, 0, (size_t)(rows * g->ow * columns) * sizeof(T));
-  const T **a = ck_train_scratch(t->pool, worker, 1, (size_t)(rows * g->ow) * sizeof(T *));
-  runs_t runs = {1, g->o, &zero};
-  finish_t plain = {NULL, 0, 0, 0, 0};
-  for (long first = 0; first < g->oh; first += rows) {
-    long count = min_l(rows, g->oh - first) * g->ow;
-    const T *dy = t->dy + ((image * g->oh + first) * g->ow) * g->y_stride;
-    for (long p = 0; p < count; p++) a[p] = dy + p * g->y_stride;
-    multiply(a, count, &runs, t->packed, columns, col, columns, &plain);
-    for (long p = 0; p < count; p++) {
-      long top = (first + p / g->ow) * g->sh - g->top, left = p % g->ow * g->sw - g->left;
-      for (long ky = 0; ky < g->kh; ky++) {
-        long y = top + ky * g->dh;
-        if (y < 0 || y >= g->h) continue;
-        for (long kx = 0; kx < g->kw; kx++) {
-          long z = left + kx * g->dw;
-          if (z < 0 || z >= g->w) continue;
-          T *restrict to = dx + (y * g->w + z) * g->x_stride;
-          const T *restrict from = col + p * columns + (ky * g->kw + kx) * c;
-          for (long i = 0; i < c; i++) to[i] += from[i];
-        }
-      }
+// The pixels of one phase in rows first...first+rows of q: where their dy and their dx are.
+static long phase_pixels(
+    const input_t *t, const T *dy, long line, long pixel, T *dx, long first, long rows, long py,
+    long px, const T **a, T **c) {
+  const ck_train_conv *g = &t->g;
+  long count = 0;
+  for (long r = 0; r < rows; r++) {
+    long y = (first + r) * g->sh + py - g->top;
+    if (y < 0 || y >= g->h) continue;
+    for (long p = 0; p < t->xs; p++) {
+      long x = (t->x0 + p) * g->sw + px - g->left;
+      if (x < 0 || x >= g->w) continue;
+      a[count] = dy + (r + t->my) * line + (p + t->mx) * pixel;
+      c[count++] = dx + (y * g->w + x) * g->x_stride;
     }
+  }
+  return count;
+}
+
+static void input_task(void *context, ptrdiff_t task, int32_t worker) {
+  const input_t *t = context;
+  const ck_train_conv *g = &t->g;
+  long image = task / t->bands, first = t->q0 + task % t->bands * t->rows;
+  long rows = min_l(t->rows, t->q0 + t->qs - first);
+  long pixel = t->direct ? g->y_stride : g->o, offset[MOST_RUNS];
+  long line = pixel * (t->direct ? g->ow : padded_width(&t->band));
+  const T *dy = t->dy + image * g->oh * g->ow * g->y_stride;
+  T *dx = t->dx + image * g->h * g->w * g->x_stride;
+  if (t->direct) {
+    dy += first * line + t->x0 * pixel;
+  } else {
+    T *band = ck_train_scratch(
+        t->pool, worker, 0, (size_t)((rows + t->my) * line) * sizeof(T));
+    copy_band(&t->band, (grid_t){0, 0, 0}, dy, first, rows + t->my, band);
+    dy = band;
+  }
+  const T **a = ck_train_scratch(t->pool, worker, 1, (size_t)(2 * rows * t->xs) * sizeof(T *));
+  T **c = (T **)(a + rows * t->xs);
+  const T *packed = t->packed;
+  for (long phase = 0; phase < g->sh * g->sw; phase++) {
+    phase_t v, h;
+    phase_of(g->kh, g->sh, g->dh, phase / g->sw, &v);
+    phase_of(g->kw, g->sw, g->dw, phase % g->sw, &h);
+    long count = phase_pixels(
+        t, dy, line, pixel, dx, first, rows, phase / g->sw, phase % g->sw, a, c);
+    if (v.count * h.count == 0) {
+      for (long i = 0; i < count && !t->finish.accumulate; i++)
+        memset(c[i], 0, (size_t)g->c * sizeof(T));
+      continue;
+    }
+    int joined = pixel == g->o && (h.step == 1 || h.count == 1);
+    runs_t runs = {v.count * (joined ? 1 : h.count), joined ? h.count * g->o : g->o, offset};
+    for (long s = 0; s < runs.segments; s++) {
+      long k = joined ? s : s / h.count, l = joined ? 0 : s % h.count;
+      offset[s] = -(v.first - k * v.step) * line - (h.first - l * h.step) * pixel;
+    }
+    multiply(a, count, &runs, packed, g->c, c, &t->finish);
+    packed += packed_count(v.count * h.count * g->o, g->c);
   }
 }
 
 static void conv_input(
-    ck_train_pool *pool, const ck_train_conv *g, const void *dy, const void *packed,
+    ck_train_pool *pool, const ck_train_conv *conv, const void *dy, const void *packed,
     int32_t accumulate, void *dx) {
-  input_t t = {pool, g, dy, packed, dx, accumulate};
-  ck_train_run(pool, input_task, &t, g->n);
-}
-
-// The weights' gradient. Bands of padded input are made ready in turn, then tiles of the result
-// are shared out; each walks all bands in order and adds one sum a band to memory.
-typedef struct {
-  ck_train_pool *pool;
-  ck_train_conv g;
-  grid_t grid;
-  const T *x, *dy;
-  T *dense, *ready;
-  view_t view;
-  long rows, bands, size, first, count;       // bands: rows of each, number an image, elements
-  long row_tiles, columns_each, tiles, tasks;  // tiles of the result
-} weights_t;
-
-static void ready_task(void *context, ptrdiff_t task, int32_t worker) {
-  const weights_t *t = context;
-  (void)worker;
-  long band = t->first + task, image = band / t->bands, from = band % t->bands * t->rows;
-  const T *x = t->x + image * t->g.h * t->g.w * t->g.x_stride;
-  copy_band(&t->g, t->grid, x, from * t->g.sh, padded_rows(&t->g, min_l(t->rows, t->g.oh - from)),
-            t->ready + task * t->size);
-}
-
-static void weights_task(void *context, ptrdiff_t task, int32_t worker) {
-  const weights_t *t = context;
-  (void)worker;
-  const ck_train_conv *g = &t->g;
-  long length = t->view.runs.length, columns = t->view.runs.segments * length;
-  long begin = t->tiles * task / t->tasks, end = t->tiles * (task + 1) / t->tasks;
-  for (long b = 0; b < t->count; b++) {
-    long band = t->first + b, image = band / t->bands, from = band % t->bands * t->rows;
-    const T *x = t->view.direct ? t->x + (image * g->h + from * g->sh) * t->view.line
-                                : t->ready + b * t->size;
-    strip_t s = {.d = t->dy + ((image * g->oh + from) * g->ow) * g->y_stride,
-                 .lines = min_l(t->rows, g->oh - from), .pixels = g->ow, .d_stride = g->y_stride,
-                 .x_line = g->sh * t->view.line, .x_stride = g->sw * t->view.pixel};
-    const T *d = s.d;
-    for (long index = begin; index < end; index++) {
-      // Columns outside, rows inside: the strip of x stays near.
-      long part = index / t->row_tiles, row = index % t->row_tiles;
-      long segment = part / t->columns_each, panel = part % t->columns_each;
-      long first = g->o * row / t->row_tiles, last = g->o * (row + 1) / t->row_tiles;
-      // Panels of two vectors while they fit, then of one.
-      long wide = length / NR, j = panel < wide ? panel * NR : wide * NR + (panel - wide) * L;
-      int vectors = panel < wide ? 2 : 1;
-      long width = min_l(length - j, vectors * L), skip = 0;
-      // Never read behind the tensor: the last panel moves left and leaves out what is known.
-      if (t->view.direct && width < vectors * L) skip = vectors * L - width;
-      s.x = x + t->view.runs.offset[segment] + j - skip;
-      s.d = d + first;
-      strip(&s, t->dense + first * columns + segment * length + j, columns, skip, width,
-            (int)(last - first), vectors);
-    }
-  }
-}
-
-static void conv_weights(
-    ck_train_pool *pool, const ck_train_conv *g, const ck_train_grid *grid, const void *x,
-    const void *dy, void *dense) {
-  long offset[MOST_RUNS];
-  weights_t t = {.pool = pool, .g = flattened(g), .grid = grid_of(grid), .x = x, .dy = dy,
-                 .dense = dense};
-  t.view = view_of(&t.g, grid, offset);
-  if (t.view.direct && t.view.runs.length < L) {
-    // Too narrow for a vector: go through scratch, which has room behind its end.
-    ck_train_conv copy = t.g;
-    t.view.direct = 0;
-    t.view.pixel = copy.c;
-    t.view.line = padded_width(&copy) * copy.c;
-    int joined = copy.dw == 1 || copy.kw == 1;
-    t.view.runs.segments = joined ? copy.kh : copy.kh * copy.kw;
-    t.view.runs.length = joined ? copy.kw * copy.c : copy.c;
-    for (long s = 0; s < t.view.runs.segments; s++)
-      offset[s] = joined ? s * copy.dh * t.view.line
-                         : s / copy.kw * copy.dh * t.view.line + s % copy.kw * copy.dw * copy.c;
-  }
-  long length = t.view.runs.length;
-  t.rows = band_rows(&t.g, BAND);
-  t.bands = (t.g.oh + t.rows - 1) / t.rows;
-  t.size = padded_rows(&t.g, t.rows) * padded_width(&t.g) * t.g.c;
-  t.row_tiles = (t.g.o + MR - 1) / MR;
-  t.columns_each = length / NR + (length % NR + L - 1) / L;
-  t.tiles = t.view.runs.segments * t.columns_each * t.row_tiles;
-  int32_t threads = ck_train_threads(pool);
-  t.tasks = threads == 1 ? 1 : min_l(t.tiles, 3L * threads);
-  long all = t.g.n * t.bands, block = t.view.direct ? all : max_l(1, min_l(all, BLOCK / t.size));
-  if (!t.view.direct)
-    t.ready = ck_train_shared(pool, 0, (size_t)(block * t.size + NR) * sizeof(T));
-  for (t.first = 0; t.first < all; t.first += block) {
-    t.count = min_l(block, all - t.first);
-    if (!t.view.direct) ck_train_run(pool, ready_task, &t, t.count);
-    ck_train_run(pool, weights_task, &t, t.tasks);
-  }
-}
-
-// Products of computed matrices: a task is up to 96 rows of one product.
-typedef struct {
-  ck_train_pool *pool;
-  const ck_train_matmul *g;
-  const T *a, *b;
-  T *c;
-  long bands;
-} matmul_t;
-
-#define MATMUL_ROWS 96L
-
-static void matmul_task(void *context, ptrdiff_t task, int32_t worker) {
-  const matmul_t *t = context;
-  const ck_train_matmul *g = t->g;
-  long item = task / t->bands, first = task % t->bands * MATMUL_ROWS;
-  long rows = min_l(MATMUL_ROWS, g->m - first), zero = 0;
-  T *packed = ck_train_scratch(
-      t->pool, worker, 0, (size_t)(packed_count(g->k, g->n) + rows * g->k) * sizeof(T));
-  pack(g->k, g->n, t->b + item * g->b_item, g->b_k, g->b_n, packed);
-  const T *a = t->a + item * g->a_item + first * g->a_m;
-  const T **lines = ck_train_scratch(t->pool, worker, 1, (size_t)rows * sizeof(T *));
-  if (g->a_k != 1) {
-    T *copy = packed + packed_count(g->k, g->n);
-    for (long r = 0; r < rows; r++)
-      for (long k = 0; k < g->k; k++) copy[r * g->k + k] = a[r * g->a_m + k * g->a_k];
-    for (long r = 0; r < rows; r++) lines[r] = copy + r * g->k;
-  } else {
-    for (long r = 0; r < rows; r++) lines[r] = a + r * g->a_m;
-  }
-  runs_t runs = {1, g->k, &zero};
-  finish_t finish = {NULL, 0, 0, 0, g->accumulate};
-  multiply(lines, rows, &runs, packed, g->n, t->c + item * g->c_item + first * g->c_m, g->c_m,
-           &finish);
-}
-
-static void matmul(
-    ck_train_pool *pool, const ck_train_matmul *g, const void *a, const void *b, void *c) {
-  matmul_t t = {pool, g, a, b, c, (g->m + MATMUL_ROWS - 1) / MATMUL_ROWS};
-  ck_train_run(pool, matmul_task, &t, g->count * t.bands);
+  input_t t = {.pool = pool, .g = flattened(conv), .dy = dy, .packed = packed, .dx = dx,
+               .finish = {NULL, 0, 0, 0, accumulate}};
+  const ck_train_conv *g = &t.g;
+  t.q0 = g->top / g->sh, t.x0 = g->left / g->sw;
+  t.qs = (g->h - 1 + g->top) / g->sh - t.q0 + 1, t.xs = (g->w - 1 + g->left) / g->sw - t.x0 + 1;
+  t.my = (g->kh - 1) * g->dh / g->sh, t.mx = (g->kw - 1) * g->dw / g->sw;
+  t.direct = t.my == 0 && t.mx == 0 && t.q0 + t.qs <= g->oh && t.x0 + t.xs <= g->ow;
+  t.band = (ck_train_conv){
+      .n = g->n, .h = g->oh, .w = g->ow, .c = g->o, .x_stride = g->y_stride, .oh = t.qs,
+      .ow = t.xs, .kh = t.my + 1, .kw = t.mx + 1, .sh = 1, .sw = 1, .dh = 1, .dw = 1,
+      .top = t.my, .left = t.mx - t.x0};
+  t.rows = band_rows(&t.band, BAND);
+  t.bands = (t.qs + t.rows - 1) / t.rows;
+  ck_train_run(pool, input_task, &t, g->n * t.bands);
 }

@@ -3,7 +3,6 @@
 // i mod 16, added in one fixed order whatever the vector width.
 
 #define CHUNK 16384L
-#define LANES 16
 
 static long chunks_of(long count) { return (count + CHUNK - 1) / CHUNK; }
 

@@ -2,8 +2,9 @@
 // The tiles: up to MR rows by one or two vectors of columns, sums kept in registers.
 //
 // Layout: a row of the left matrix is `segments` runs of `length` neighboring elements, at
-// `row + offset[s]`; so the patches of a convolution need no copy. The right matrix is packed in
-// panels of NR columns, [panel][k][columns], the last panel as wide as needed, filled with zeros.
+// `row + offset[s]`; so the patches of a convolution need no copy. Rows of the result lie anywhere
+// too. The right matrix is packed in panels of NR columns, [panel][k][columns], the last panel as
+// wide as needed, filled with zeros.
 // Order: one chain of fused multiply-adds over k for each output, whatever the tile's size.
 
 typedef T V __attribute__((vector_size(VB), aligned(sizeof(T))));
@@ -63,33 +64,32 @@ typedef struct {
   const long *offset;
 } runs_t;
 
-// Stores one vector of columns of a tile, `width` of them. Called with constant `vector`: an index
-// that is not known when compiling would keep the sums in memory instead of registers.
+// Stores one vector of columns of a tile from column `j`, up to column `end`. Called with constant
+// `vector`: an index that is not known when compiling would keep the sums in memory.
 INLINE void tile_store(
-    V (*const r)[2], const int vector, const int rows, T *c, long ldc, long width,
+    V (*const r)[2], const int vector, const int rows, T *const *c, long j, long end,
     const finish_t *f) {
-  c += vector * L;
-  width -= vector * L;
-  const T *from = f->bias ? f->bias + vector * L : NULL;
-  if (width >= L) {
+  j += vector * L;
+  const T *from = f->bias ? f->bias + j : NULL;
+  if (end - j >= L) {
     V bias = from ? load(from) : (V){0};
     UNROLL for (int i = 0; i < rows; i++) {
-      T *to = c + i * ldc;
+      T *to = c[i] + j;
       store(to, f->accumulate ? load(to) + r[i][vector] : finished(r[i][vector], bias, f));
     }
   } else {
-    V bias = from ? load_part(from, width) : (V){0};
+    V bias = from ? load_part(from, end - j) : (V){0};
     UNROLL for (int i = 0; i < rows; i++) {
-      T *to = c + i * ldc;
+      T *to = c[i] + j;
       V sum = r[i][vector];
-      sum = f->accumulate ? load_part(to, width) + sum : finished(sum, bias, f);
-      store_part(to, sum, width);
+      sum = f->accumulate ? load_part(to, end - j) + sum : finished(sum, bias, f);
+      store_part(to, sum, end - j);
     }
   }
 }
 
 INLINE void tile_rows(
-    const T *const *a, const runs_t *runs, const T *b, T *c, long ldc, long width,
+    const T *const *a, const runs_t *runs, const T *b, T *const *c, long j, long end,
     const finish_t *f, const int rows, const int vectors) {
   V r[MR][2];
   UNROLL for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
@@ -106,54 +106,47 @@ INLINE void tile_rows(
       }
     }
   }
-  tile_store(r, 0, rows, c, ldc, width, f);
-  if (vectors == 2) tile_store(r, 1, rows, c, ldc, width, f);
+  tile_store(r, 0, rows, c, j, end, f);
+  if (vectors == 2) tile_store(r, 1, rows, c, j, end, f);
 }
 
 #define EACH_ROWS(M) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12)
 
 static void tile(
-    const T *const *a, const runs_t *runs, const T *b, T *c, long ldc, long width,
+    const T *const *a, const runs_t *runs, const T *b, T *const *c, long j, long end,
     const finish_t *f, int rows, int vectors) {
   switch (rows * 2 + vectors) {
-#define CASE(N)                                                                         \
-  case N * 2 + 1:                                                                       \
-    if (N <= MR) tile_rows(a, runs, b, c, ldc, width, f, N <= MR ? N : 1, 1);           \
-    return;                                                                             \
-  case N * 2 + 2:                                                                       \
-    if (N <= MR) tile_rows(a, runs, b, c, ldc, width, f, N <= MR ? N : 1, 2);           \
+#define CASE(N)                                                           \
+  case N * 2 + 1:                                                         \
+    if (N <= MR) tile_rows(a, runs, b, c, j, end, f, N <= MR ? N : 1, 1); \
+    return;                                                               \
+  case N * 2 + 2:                                                         \
+    if (N <= MR) tile_rows(a, runs, b, c, j, end, f, N <= MR ? N : 1, 2); \
     return;
     EACH_ROWS(CASE)
 #undef CASE
   }
 }
 
-// c[rows][columns] = left * packed: panels outside, so that one stays in the cache.
+// Rows c[i][columns] = left rows a[i] * packed: panels outside, so that one stays in the cache.
 static void multiply(
-    const T *const *a, long rows, const runs_t *runs, const T *packed, long columns, T *c,
-    long ldc, const finish_t *finish) {
+    const T *const *a, long rows, const runs_t *runs, const T *packed, long columns, T *const *c,
+    const finish_t *finish) {
   long k = runs->segments * runs->length, tiles = (rows + MR - 1) / MR;
-  for (long j = 0; j < columns; j += NR) {
-    long width = columns - j < NR ? columns - j : NR;
-    finish_t f = *finish;
-    if (f.bias) f.bias += j;
+  for (long j = 0; j < columns; j += NR)
     for (long t = 0; t < tiles; t++) {
       long from = rows * t / tiles, to = rows * (t + 1) / tiles;
-      tile(a + from, runs, packed + j * k, c + from * ldc + j, ldc, width, &f, (int)(to - from),
-           width > L ? 2 : 1);
+      tile(a + from, runs, packed + j * k, c + from, j, columns, finish, (int)(to - from),
+           columns - j > L ? 2 : 1);
     }
-  }
 }
 
 static ptrdiff_t packed_count(ptrdiff_t rows, ptrdiff_t columns) {
   return rows * ((columns + L - 1) / L * L);
 }
 
-static void pack(
-    ptrdiff_t rows, ptrdiff_t columns, const void *matrix, ptrdiff_t sr, ptrdiff_t sc,
-    void *packed) {
-  const T *m = matrix;
-  T *to = packed;
+// Packs the matrix whose element (r, c) is `m[r * sr + c * sc]`.
+static void pack(long rows, long columns, const T *m, long sr, long sc, T *to) {
   for (long j = 0; j < columns; j += NR) {
     long width = columns - j < NR ? columns - j : NR, wide = (width + L - 1) / L * L;
     for (long r = 0; r < rows; r++, to += wide) {
@@ -164,25 +157,13 @@ static void pack(
   }
 }
 
-static void pack_flipped(
-    ptrdiff_t o, ptrdiff_t k, ptrdiff_t i, const void *dense, void *packed) {
-  const T *w = dense;
-  T *to = packed;
-  for (long j = 0; j < i; j += NR) {
-    long width = i - j < NR ? i - j : NR, wide = (width + L - 1) / L * L;
-    for (long p = k - 1; p >= 0; p--)
-      for (long r = 0; r < o; r++, to += wide) {
-        const T *from = w + (r * k + p) * i + j;
-        for (long x = 0; x < width; x++) to[x] = from[x];
-        for (long x = width; x < wide; x++) to[x] = 0;
-      }
-  }
-}
-
-// The gradient's tile: c[rows][width] += sum over pixels of d[pixel][row] * x[pixel][column].
+// The gradient's tile: c[rows][width] (+)= sum over pixels of d[pixel][row] * x[pixel][column]. The
+// pixels lie in `count` lines: x anywhere, d one behind the other. `skip` columns are left out.
 typedef struct {
-  const T *d, *x;
-  long lines, pixels, d_stride, x_line, x_stride;
+  const T *d;
+  const T *const *lines;
+  long offset, count, pixels, d_stride, x_stride;
+  int accumulate;
 } strip_t;
 
 INLINE void strip_rows(
@@ -190,8 +171,8 @@ INLINE void strip_rows(
   V r[MR][2];
   UNROLL for (int i = 0; i < rows; i++) r[i][0] = r[i][1] = (V){0};
   const T *d = s->d;
-  for (long line = 0; line < s->lines; line++) {
-    const T *x = s->x + line * s->x_line;
+  for (long line = 0; line < s->count; line++) {
+    const T *x = s->lines[line] + s->offset;
     for (long p = 0; p < s->pixels; p++, x += s->x_stride, d += s->d_stride) {
       V b0 = load(x), b1 = vectors == 2 ? load(x + L) : (V){0};
       UNROLL for (int i = 0; i < rows; i++) {
@@ -201,11 +182,19 @@ INLINE void strip_rows(
       }
     }
   }
+  if (width == vectors * L) {
+    UNROLL for (int i = 0; i < rows; i++) {
+      T *to = c + i * ldc;
+      store(to, s->accumulate ? load(to) + r[i][0] : r[i][0]);
+      if (vectors == 2) store(to + L, s->accumulate ? load(to + L) + r[i][1] : r[i][1]);
+    }
+    return;
+  }
   UNROLL for (int i = 0; i < rows; i++) {
-    T t[NR];
+    T t[NR], *to = c + i * ldc;
     store(t, r[i][0]);
     store(t + L, r[i][1]);
-    for (long j = 0; j < width; j++) c[i * ldc + j] += t[skip + j];
+    for (long j = 0; j < width; j++) to[j] = s->accumulate ? to[j] + t[skip + j] : t[skip + j];
   }
 }
 

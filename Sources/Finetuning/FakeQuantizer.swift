@@ -63,8 +63,7 @@ final class FakeQuantizer: TapeOperator {
 
   func grid(_ machine: TapeMachine) -> ck_train_grid {
     ck_train_grid(
-      scale: machine.element(0, of: UnsafeRawPointer(scale.data.pointer)), low: range.low,
-      high: range.high)
+      scale: scale.withValues { machine.element(0, of: $0) }, low: range.low, high: range.high)
   }
 
   func forward(_ machine: TapeMachine) {}
@@ -86,7 +85,7 @@ final class FakeQuantizer: TapeOperator {
       machine.pool, elements, &grid, input.pointer, from, accumulate, gate.low, gate.high, to)
     didMask = true
     guard scale.isTrained, machine.wantsScaleGradients else { return }
-    scale.addGradient(slope * range.gradientFactor(elements: input.count), at: 0, machine)
+    scale.addGradient(slope * range.gradientFactor(elements: input.count), at: 0)
   }
 }
 
@@ -103,7 +102,7 @@ struct LayerInput {
   }
 }
 
-/// A layer's weight: from ONNX's layout through the fake quantizer to dense [o][k][i], and back.
+/// A layer's weight in ONNX's layout, read by the kernels through its fake quantizer.
 final class LayerWeight {
   let values: TapeParameter
   /// One scale, or one a channel of `o`; nil without fake quantization.
@@ -112,45 +111,77 @@ final class LayerWeight {
   /// Output channels, input channels of a group, positions of the kernel, and ONNX's strides.
   let shape: (o: Int, i: Int, k: Int)
   let strides: (o: Int, i: Int, k: Int)
-  let dense: TapeBuffer
 
   init(
     _ values: TapeParameter, scales: TapeParameter?, range: FakeQuantizeRange,
-    shape: (o: Int, i: Int, k: Int), strides: (o: Int, i: Int, k: Int), _ machine: TapeMachine
+    shape: (o: Int, i: Int, k: Int), strides: (o: Int, i: Int, k: Int)
   ) {
     self.values = values
     self.scales = scales
     self.range = range
     self.shape = shape
     self.strides = strides
-    dense = machine.makeBuffer(shape.o * shape.i * shape.k)
   }
 
   var parameters: [TapeParameter] { [values] + (scales.map { [$0] } ?? []) }
 
-  func make(_ machine: TapeMachine) {
-    machine.kernels.weights_make(
-      machine.pool, shape.o, shape.i, shape.k, strides.o, strides.i, strides.k,
-      values.data.pointer, scales?.data.pointer, scales?.parameter.count ?? 0, range.low,
-      range.high, dense.pointer)
+  /// Calls the kernels with output channels `first` to `first + count`.
+  func withChannels(
+    _ first: Int, _ count: Int, _ machine: TapeMachine,
+    _ body: (UnsafePointer<ck_train_weights>) -> Void
+  ) {
+    withScales { scales, scaleCount in
+      values.withValues { values in
+        let isPerChannel = scaleCount == shape.o && scaleCount > 1
+        let size = machine.elementSize
+        var weights = ck_train_weights(
+          o: count, i: shape.i, k: shape.k, so: strides.o, si: strides.i, sk: strides.k,
+          values: values + first * strides.o * size,
+          scales: isPerChannel ? scales.map { $0 + first * size } : scales,
+          scale_count: isPerChannel ? count : scaleCount, scales_follow_i: 0, low: range.low,
+          high: range.high)
+        body(&weights)
+      }
+    }
   }
 
-  /// Adds a gradient in the dense layout.
+  /// Calls the kernels with input and output channels exchanged: input channels `first` to
+  /// `first + count` are what the kernels call o.
+  func withTransposedChannels(
+    _ first: Int, _ count: Int, _ machine: TapeMachine,
+    _ body: (UnsafePointer<ck_train_weights>) -> Void
+  ) {
+    withScales { scales, scaleCount in
+      values.withValues { values in
+        var weights = ck_train_weights(
+          o: count, i: shape.o, k: shape.k, so: strides.i, si: strides.o, sk: strides.k,
+          values: values + first * strides.i * machine.elementSize, scales: scales,
+          scale_count: scaleCount, scales_follow_i: 1, low: range.low, high: range.high)
+        body(&weights)
+      }
+    }
+  }
+
+  private func withScales(_ body: (UnsafeRawPointer?, Int) -> Void) {
+    guard let scales else { return body(nil, 0) }
+    scales.withValues { body($0, scales.parameter.count) }
+  }
+
+  /// Adds a gradient in the dense layout [o][k][i].
   func addGradient(_ gradient: UnsafeRawPointer, _ machine: TapeMachine) {
     var slopes = [Double](repeating: 0, count: shape.o)
-    machine.kernels.weights_gradient(
-      machine.pool, shape.o, shape.i, shape.k, strides.o, strides.i, strides.k,
-      values.data.pointer, scales?.data.pointer, scales?.parameter.count ?? 0, range.low,
-      range.high, gradient, values.gradient.pointer, &slopes)
-    guard let scales, scales.isTrained, machine.wantsScaleGradients else { return }
+    values.withGradient { to in
+      withChannels(0, shape.o, machine) { weights in
+        machine.kernels.weights_gradient(machine.pool, weights, gradient, to, &slopes)
+      }
+    }
+    guard let scales, machine.wantsScaleGradients else { return }
     let count = scales.parameter.count
     let factor = range.gradientFactor(elements: shape.o * shape.i * shape.k / count)
     if count == 1 {
-      scales.addGradient(slopes.reduce(0, +) * factor, at: 0, machine)
+      scales.addGradient(slopes.reduce(0, +) * factor, at: 0)
     } else {
-      for (index, slope) in slopes.enumerated() {
-        scales.addGradient(slope * factor, at: index, machine)
-      }
+      for (index, slope) in slopes.enumerated() { scales.addGradient(slope * factor, at: index) }
     }
   }
 }

@@ -131,29 +131,82 @@ extension TapeOperator {
 }
 
 /// A parameter's values and gradient in the tape's precision.
+///
+/// Layers in float32 work on the parameter's own arrays. Others get buffers, which are made when
+/// first asked for and from then on follow the arrays: `refresh` and `flush`.
 final class TapeParameter {
   let parameter: Parameter
-  let data: TapeBuffer
-  let gradient: TapeBuffer
   /// Whether it stays as it is, since the frozen part of the network reads it too.
   let isFixed: Bool
   /// False when no gradient reaches it.
   var isTrained = true
+  private let machine: TapeMachine
+  private var dataBuffer: TapeBuffer?
+  private var gradientBuffer: TapeBuffer?
 
   init(_ parameter: Parameter, _ machine: TapeMachine, isFixed: Bool = false) {
     self.parameter = parameter
     self.isFixed = isFixed
-    data = machine.makeBuffer(parameter.count)
-    gradient = machine.makeBuffer(parameter.count)
-    machine.write(parameter.values, to: data)
+    self.machine = machine
+  }
+
+  var data: TapeBuffer {
+    if let dataBuffer { return dataBuffer }
+    let made = machine.makeBuffer(parameter.count)
+    machine.write(parameter.values, to: made)
+    dataBuffer = made
+    return made
+  }
+
+  var gradient: TapeBuffer {
+    if let gradientBuffer { return gradientBuffer }
+    let made = machine.makeBuffer(parameter.count)
+    machine.write(parameter.gradient, to: made)
+    gradientBuffer = made
+    return made
+  }
+
+  /// Takes over the parameter's values, before a forward run.
+  func refresh() {
+    if let dataBuffer { machine.write(parameter.values, to: dataBuffer) }
+  }
+
+  /// Takes over the parameter's gradient, before a backward run.
+  func refreshGradient() {
+    if let gradientBuffer { machine.write(parameter.gradient, to: gradientBuffer) }
+  }
+
+  /// Gives the gradient to the parameter, after a backward run.
+  func flush() {
+    if let gradientBuffer { machine.read(gradientBuffer, into: &parameter.gradient) }
+  }
+
+  func withValues<R>(_ body: (UnsafeRawPointer) -> R) -> R {
+    guard dataBuffer == nil, machine.elementSize == 4 else {
+      return body(UnsafeRawPointer(data.pointer))
+    }
+    return parameter.values.withUnsafeBytes { bytes in
+      guard let base = bytes.baseAddress else { preconditionFailure("weights are not empty") }
+      return body(base)
+    }
+  }
+
+  func withGradient<R>(_ body: (UnsafeMutableRawPointer) -> R) -> R {
+    guard gradientBuffer == nil, machine.elementSize == 4 else { return body(gradient.pointer) }
+    return parameter.gradient.withUnsafeMutableBytes { bytes in
+      guard let base = bytes.baseAddress else { preconditionFailure("weights are not empty") }
+      return body(base)
+    }
   }
 
   /// Adds to one element of the gradient.
-  func addGradient(_ value: Double, at index: Int, _ machine: TapeMachine) {
-    if machine.elementSize == 4 {
-      gradient.pointer.assumingMemoryBound(to: Float.self)[index] += Float(value)
-    } else {
-      gradient.pointer.assumingMemoryBound(to: Double.self)[index] += value
+  func addGradient(_ value: Double, at index: Int) {
+    withGradient { pointer in
+      if machine.elementSize == 4 {
+        pointer.assumingMemoryBound(to: Float.self)[index] += Float(value)
+      } else {
+        pointer.assumingMemoryBound(to: Double.self)[index] += value
+      }
     }
   }
 }

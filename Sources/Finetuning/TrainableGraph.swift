@@ -3,6 +3,7 @@
 
 public import Calibration
 public import Diagnostics
+internal import Glibc
 public import ONNXModel
 public import Quantization
 
@@ -190,7 +191,7 @@ public final class TrainableGraph {
     machine.count = count
     for slot in tape.parameters {
       slot.parameter.applyFloors()
-      machine.write(slot.parameter.values, to: slot.data)
+      slot.refresh()
     }
     for (tensor, values) in zip(tape.inputs, [batch] + handedOver) {
       guard values.count == tensor.elements(count) else {
@@ -217,19 +218,17 @@ public final class TrainableGraph {
     let buffer = machine.makeBuffer(gradient.count)
     machine.write(gradient, to: buffer)
     tape.output.gradient = buffer
-    for slot in tape.parameters where slot.isTrained {
-      machine.write(slot.parameter.gradient, to: slot.gradient)
-    }
+    for slot in tape.parameters where slot.isTrained { slot.refreshGradient() }
     tape.backward()
-    for slot in tape.parameters where slot.isTrained {
-      machine.read(slot.gradient, into: &slot.parameter.gradient)
-    }
+    for slot in tape.parameters where slot.isTrained { slot.flush() }
   }
 
   /// Sets all gradients to zero.
   public func zeroGradients() {
     for parameter in parameters {
-      parameter.gradient = [Float](repeating: 0, count: parameter.count)
+      parameter.gradient.withUnsafeMutableBytes { bytes in
+        if let base = bytes.baseAddress { memset(base, 0, bytes.count) }
+      }
     }
   }
 

@@ -34,12 +34,13 @@ ASKED = {"resnet18": 1.05, "resnet20": 0.95, "mobilenetv2": 0.62}
 # Tasks of the kernels by what they do for the step.
 KINDS = {
     "forward_task": "convolution forward", "input_task": "convolution dX",
-    "phase_task": "convolution dX", "weights_task": "convolution dW",
-    "ready_task": "convolution dW: input made ready", "depthwise_task": "depthwise forward",
-    "depthwise_input_task": "depthwise dX", "depthwise_scatter_task": "depthwise dX",
+    "weights_task": "convolution dW", "ready_task": "convolution dW: input made ready",
+    "depthwise_task": "depthwise forward and dX", "depthwise_scatter_task": "depthwise dX, strided",
     "depthwise_gradient_task": "depthwise dW", "quantizer_backward_task": "masks and scale slopes",
-    "weights_make_task": "weights quantized and packed", "pack_task": "weights quantized and packed",
+    "pack_forward_task": "weights quantized and packed",
+    "pack_input_task": "weights quantized and packed",
     "weights_gradient_task": "weights' masks and scale slopes", "sum_task": "bias slopes, means",
+    "max_pool_task": "max pooling", "max_pool_backward_task": "max pooling",
 }
 
 
@@ -97,7 +98,7 @@ def kinds(profile, threads):
     """Shares of the step's time by kind, the largest first; what no kernel did last."""
     total, sums = profile["seconds"], {}
     for entry in profile["kinds"]:
-        name = KINDS.get(entry["name"], "elementwise, pooling and movement")
+        name = KINDS.get(entry["name"], "elementwise and movement")
         wall, busy, calls = sums.get(name, (0, 0, 0))
         sums[name] = (wall + entry["wall"], busy + entry["busy"], calls + entry["calls"])
     rows = sorted(((w, b, c, n) for n, (w, b, c) in sums.items()), reverse=True)

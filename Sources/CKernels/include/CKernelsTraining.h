@@ -56,6 +56,18 @@ typedef struct {
   double scale, low, high;
 } ck_train_grid;
 
+/// A layer's weight, or a group of it, in ONNX's layout: the element (o, i, k) is at
+/// `o * so + i * si + k * sk`, where k counts the kernel's positions. Read through a fake quantizer
+/// with one scale, or one for each o, or for each i; `scale_count` is 0 for none.
+typedef struct {
+  ptrdiff_t o, i, k, so, si, sk;
+  const void *values;
+  const void *_Nullable scales;
+  ptrdiff_t scale_count;
+  int32_t scales_follow_i;
+  double low, high;
+} ck_train_weights;
+
 /// What happens to a sum before it is stored: `clamp(sum + bias, low, high)`, or `old + sum`.
 typedef struct {
   const void *_Nullable bias;  // one per output channel
@@ -112,29 +124,23 @@ typedef struct {
   int32_t element_size;  // 4 or 8
   int32_t lanes;         // of a vector
 
-  // Weights. ONNX's layout has the element (o, i, k) at `o * so + i * si + k * sk`, where k counts
-  // the kernel's positions; the dense layout is [o][k][i].
+  // Weights.
 
-  /// Dense, fake-quantized copy. `scales` has `scale_count` (0: no quantizer, 1, or o) elements.
-  void (*weights_make)(
-      ck_train_pool *pool, ptrdiff_t o, ptrdiff_t i, ptrdiff_t k, ptrdiff_t so, ptrdiff_t si,
-      ptrdiff_t sk, const void *w, const void *_Nullable scales, ptrdiff_t scale_count, double low,
-      double high, void *dense);
-  /// Adds a dense gradient to `gradient` (ONNX's layout), masked where the code was clamped, and
-  /// writes each output channel's derivative by the scale to `scale_gradient` (o elements, double).
-  void (*weights_gradient)(
-      ck_train_pool *pool, ptrdiff_t o, ptrdiff_t i, ptrdiff_t k, ptrdiff_t so, ptrdiff_t si,
-      ptrdiff_t sk, const void *w, const void *_Nullable scales, ptrdiff_t scale_count, double low,
-      double high, const void *dense, void *gradient, double *_Nullable scale_gradient);
   /// Elements that a packed matrix [rows][columns] takes.
   ptrdiff_t (*packed_count)(ptrdiff_t rows, ptrdiff_t columns);
-  /// Packs the matrix whose element (r, c) is `matrix[r * sr + c * sc]`.
-  void (*pack)(
-      ptrdiff_t rows, ptrdiff_t columns, const void *matrix, ptrdiff_t sr, ptrdiff_t sc,
-      void *packed);
-  /// Packs dense weights for the gradient of a stride-1 convolution's input: rows (k flipped, o),
-  /// columns i.
-  void (*pack_flipped)(ptrdiff_t o, ptrdiff_t k, ptrdiff_t i, const void *dense, void *packed);
+  /// Packs the matrix [k i][o] for `conv_forward`.
+  void (*weights_pack_forward)(ck_train_pool *pool, const ck_train_weights *w, void *packed);
+  /// Packs the matrix [k o][i] for `conv_input` of the same convolution.
+  void (*weights_pack_input)(
+      ck_train_pool *pool, const ck_train_weights *w, const ck_train_conv *g, void *packed);
+  /// Depthwise filters, i == 1, to [k][o].
+  void (*weights_pack_depthwise)(ck_train_pool *pool, const ck_train_weights *w, void *packed);
+  /// Adds a dense gradient [o][k][i] to `gradient` (ONNX's layout), masked where the code was
+  /// clamped, and writes each output channel's derivative by its scale (o elements). Scales must
+  /// not follow i.
+  void (*weights_gradient)(
+      ck_train_pool *pool, const ck_train_weights *w, const void *dense, void *gradient,
+      double *scale_gradient);
 
   // Convolutions.
 
@@ -142,11 +148,11 @@ typedef struct {
   void (*conv_forward)(
       ck_train_pool *pool, const ck_train_conv *g, const ck_train_grid *grid, const void *x,
       const void *packed, const ck_train_finish *finish, void *y);
-  /// dx (+)= transpose of the convolution, any stride; packed [o][kh kw c].
+  /// dx (+)= transpose of the convolution; packed [kh kw o][c], by `weights_pack_input`.
   void (*conv_input)(
       ck_train_pool *pool, const ck_train_conv *g, const void *dy, const void *packed,
       int32_t accumulate, void *dx);
-  /// dense += dy^T * patches(fake quantized x): [o][kh kw c].
+  /// dense = dy^T * patches(fake quantized x): [o][kh kw c].
   void (*conv_weights)(
       ck_train_pool *pool, const ck_train_conv *g, const ck_train_grid *grid, const void *x,
       const void *dy, void *dense);

@@ -2,7 +2,6 @@
 // Finetuning: Conv, Gemm and MatMul with a constant matrix: products with a weight.
 
 internal import CKernels
-internal import Glibc
 
 /// A convolution with groups, or a matrix product, which is a convolution over one column of
 /// pixels.
@@ -25,11 +24,10 @@ final class ConvolutionLayer: TapeOperator {
   let window: Window?
   /// The limits of a Relu or Clip that reads the output alone; applied when results are stored.
   var limits: (low: Double, high: Double) = (-.infinity, .infinity)
-  private let packed: TapeBuffer
 
   init(
     node: String, source: LayerInput, output: TapeTensor, weight: LayerWeight,
-    bias: TapeParameter?, group: Int, window: Window?, _ machine: TapeMachine
+    bias: TapeParameter?, group: Int, window: Window?
   ) {
     self.node = node
     self.source = source
@@ -38,14 +36,6 @@ final class ConvolutionLayer: TapeOperator {
     self.bias = bias
     self.group = group
     self.window = window
-    let shape = weight.shape
-    let rows = shape.i * shape.k
-    let perGroup = shape.o / group
-    // Room for any of the packings; lanes are at most 16.
-    let forward = machine.kernels.packed_count(rows, perGroup)
-    let strided = machine.kernels.packed_count(perGroup, rows)
-    let flipped = machine.kernels.packed_count(perGroup * shape.k, shape.i)
-    packed = machine.makeBuffer(group * max(forward, strided, flipped))
   }
 
   var inputs: [TapeTensor] {
@@ -94,26 +84,26 @@ final class ConvolutionLayer: TapeOperator {
   }
 
   func forward(_ machine: TapeMachine) {
-    weight.make(machine)
     var g = geometry(machine)
     var grid = source.grid(machine)
+    let kernels = machine.kernels
     let size = machine.elementSize
     let x = UnsafeRawPointer(source.tensor.pointer)
     if isDepthwise {
-      transposeFilters(machine, from: weight.dense.pointer, to: packed.pointer)
+      let filters = packedFilters(machine)
       var finish = finish(at: 0, machine)
-      machine.kernels.depthwise_forward(
-        machine.pool, &g, &grid, x, packed.pointer, &finish, output.pointer)
+      kernels.depthwise_forward(
+        machine.pool, &g, &grid, x, filters.pointer, &finish, output.pointer)
       return
     }
-    let rows = weight.shape.i * weight.shape.k
-    let each = machine.kernels.packed_count(rows, g.o)
+    let packed = machine.makeBuffer(kernels.packed_count(weight.shape.i * weight.shape.k, g.o))
     for index in 0..<group {
-      let to = packed.pointer + index * each * size
-      machine.kernels.pack(rows, g.o, weight.dense.pointer + index * g.o * rows * size, 1, rows, to)
+      weight.withChannels(index * g.o, g.o, machine) {
+        kernels.weights_pack_forward(machine.pool, $0, packed.pointer)
+      }
       var finish = finish(at: index * g.o, machine)
-      machine.kernels.conv_forward(
-        machine.pool, &g, &grid, x + index * g.c * size, to, &finish,
+      kernels.conv_forward(
+        machine.pool, &g, &grid, x + index * g.c * size, packed.pointer, &finish,
         output.pointer + index * g.o * size)
     }
   }
@@ -124,13 +114,13 @@ final class ConvolutionLayer: TapeOperator {
       low: limits.low, high: limits.high, accumulate: 0)
   }
 
-  /// Filters [c][k] to [k][c].
-  private func transposeFilters(
-    _ machine: TapeMachine, from: UnsafeRawPointer, to: UnsafeMutableRawPointer
-  ) {
-    let k = weight.shape.k
-    var nest = TapeNest(extents: [k, group], a: [1, k], y: [group, 1]).nest
-    machine.kernels.copy(machine.pool, &nest, from, 0, to)
+  /// Depthwise filters, [k][c].
+  private func packedFilters(_ machine: TapeMachine) -> TapeBuffer {
+    let packed = machine.makeBuffer(weight.shape.o * weight.shape.k)
+    weight.withChannels(0, weight.shape.o, machine) {
+      machine.kernels.weights_pack_depthwise(machine.pool, $0, packed.pointer)
+    }
+    return packed
   }
 
   func backward(_ machine: TapeMachine) {
@@ -163,7 +153,6 @@ final class ConvolutionLayer: TapeOperator {
       var nest = TapeNest(extents: [group, k], a: [1, group], y: [k, 1]).nest
       machine.kernels.copy(machine.pool, &nest, filters.pointer, 0, dense.pointer)
     } else {
-      memset(dense.pointer, 0, weight.shape.o * rows * size)
       for index in 0..<group {
         machine.kernels.conv_weights(
           machine.pool, &g, &grid, x + index * g.c * size, dy + index * g.o * size,
@@ -181,31 +170,18 @@ final class ConvolutionLayer: TapeOperator {
     let size = machine.elementSize
     let (dx, accumulate) = machine.gradient(of: target)
     if isDepthwise {
-      // The filters are still packed from the forward run.
-      kernels.depthwise_input(machine.pool, &g, dy, packed.pointer, accumulate, dx)
+      let filters = packedFilters(machine)
+      kernels.depthwise_input(machine.pool, &g, dy, filters.pointer, accumulate, dx)
       return
     }
-    let rows = weight.shape.i * weight.shape.k
+    let packed = machine.makeBuffer(kernels.packed_count(g.o * weight.shape.k, g.c))
     for index in 0..<group {
-      let dense = weight.dense.pointer + index * g.o * rows * size
-      let from = dy + index * g.o * size
-      let to = dx + index * g.c * size
-      guard g.sh == 1, g.sw == 1 else {
-        kernels.pack(g.o, rows, dense, rows, 1, packed.pointer)
-        kernels.conv_input(machine.pool, &g, from, packed.pointer, accumulate, to)
-        continue
+      weight.withChannels(index * g.o, g.o, machine) {
+        kernels.weights_pack_input(machine.pool, $0, &g, packed.pointer)
       }
-      // The transpose of a stride-1 convolution is one with the kernel turned round.
-      kernels.pack_flipped(g.o, weight.shape.k, g.c, dense, packed.pointer)
-      var back = g
-      (back.h, back.w, back.c, back.x_stride) = (g.oh, g.ow, g.o, g.y_stride)
-      (back.oh, back.ow, back.o, back.y_stride) = (g.h, g.w, g.c, g.x_stride)
-      back.top = (g.kh - 1) * g.dh - g.top
-      back.left = (g.kw - 1) * g.dw - g.left
-      var off = ck_train_grid(scale: 0, low: 0, high: 0)
-      var finish = ck_train_finish(
-        bias: nil, low: -.infinity, high: .infinity, accumulate: accumulate)
-      kernels.conv_forward(machine.pool, &back, &off, from, packed.pointer, &finish, to)
+      kernels.conv_input(
+        machine.pool, &g, dy + index * g.o * size, packed.pointer, accumulate,
+        dx + index * g.c * size)
     }
   }
 }

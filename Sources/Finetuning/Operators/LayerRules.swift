@@ -119,11 +119,11 @@ extension TapeBuilder {
     let (source, scales) = quantization(of: node, input: input, weight: values)
     let weight = LayerWeight(
       values, scales: scales, range: .weights(bits: bits(of: values)), shape: shape,
-      strides: strides, machine)
+      strides: strides)
     append(
       ConvolutionLayer(
         node: node.name, source: source, output: output, weight: weight, bias: bias, group: group,
-        window: window, machine))
+        window: window))
   }
 
   /// The trainable bias at position 2, if there is one.

@@ -3,7 +3,6 @@
 
 internal import CKernels
 internal import Diagnostics
-internal import Glibc
 internal import ONNXModel
 internal import Tensors
 
@@ -22,13 +21,10 @@ final class TransposedConvolution: TapeOperator {
   let bias: TapeParameter?
   let group: Int
   let window: ConvolutionLayer.Window
-  /// The convolution's filters, `[I][k][O / group]`.
-  private let filters: TapeBuffer
-  private let packed: TapeBuffer
 
   init(
     node: String, source: LayerInput, output: TapeTensor, weight: LayerWeight,
-    bias: TapeParameter?, group: Int, window: ConvolutionLayer.Window, _ machine: TapeMachine
+    bias: TapeParameter?, group: Int, window: ConvolutionLayer.Window
   ) {
     self.node = node
     self.source = source
@@ -37,13 +33,6 @@ final class TransposedConvolution: TapeOperator {
     self.bias = bias
     self.group = group
     self.window = window
-    let shape = weight.shape
-    let rows = shape.o * shape.k
-    filters = machine.makeBuffer(shape.i * rows)
-    packed = machine.makeBuffer(
-      max(
-        machine.kernels.packed_count(rows, shape.i / group),
-        machine.kernels.packed_count(shape.i / group, rows)))
   }
 
   var inputs: [TapeTensor] {
@@ -82,21 +71,16 @@ final class TransposedConvolution: TapeOperator {
   }
 
   func forward(_ machine: TapeMachine) {
-    weight.make(machine)
-    let shape = weight.shape
-    let rows = shape.o * shape.k
-    var turn = TapeNest(
-      extents: [shape.i, shape.k, shape.o], a: [1, shape.i, shape.k * shape.i],
-      y: [rows, shape.o, 1]
-    ).nest
-    machine.kernels.copy(machine.pool, &turn, weight.dense.pointer, 0, filters.pointer)
     var g = geometry(machine)
     let size = machine.elementSize
     let (held, x) = quantizedInput(machine)
+    let packed = machine.makeBuffer(
+      machine.kernels.packed_count(g.o * weight.shape.k, g.c))
     withExtendedLifetime(held) {
       for index in 0..<group {
-        machine.kernels.pack(
-          g.o, rows, filters.pointer + index * g.o * rows * size, rows, 1, packed.pointer)
+        weight.withTransposedChannels(index * g.o, g.o, machine) {
+          machine.kernels.weights_pack_input(machine.pool, $0, &g, packed.pointer)
+        }
         machine.kernels.conv_input(
           machine.pool, &g, x + index * g.o * size, packed.pointer, 0,
           output.pointer + index * g.c * size)
@@ -127,14 +111,16 @@ final class TransposedConvolution: TapeOperator {
     else { return }
     var g = geometry(machine)
     let size = machine.elementSize
-    let rows = weight.shape.o * weight.shape.k
     let (dx, accumulate) = machine.gradient(of: target)
     var off = ck_train_grid(scale: 0, low: 0, high: 0)
     var finish = ck_train_finish(
       bias: nil, low: -.infinity, high: .infinity, accumulate: accumulate)
+    let packed = machine.makeBuffer(
+      machine.kernels.packed_count(g.c * weight.shape.k, g.o))
     for index in 0..<group {
-      machine.kernels.pack(
-        rows, g.o, filters.pointer + index * g.o * rows * size, 1, rows, packed.pointer)
+      weight.withTransposedChannels(index * g.o, g.o, machine) {
+        machine.kernels.weights_pack_forward(machine.pool, $0, packed.pointer)
+      }
       machine.kernels.conv_forward(
         machine.pool, &g, &off, dy + index * g.c * size, packed.pointer, &finish,
         dx + index * g.o * size)
@@ -148,7 +134,6 @@ final class TransposedConvolution: TapeOperator {
     var g = geometry(machine)
     var off = ck_train_grid(scale: 0, low: 0, high: 0)
     let turned = machine.makeBuffer(shape.i * rows)
-    memset(turned.pointer, 0, shape.i * rows * size)
     let (held, x) = quantizedInput(machine)
     withExtendedLifetime(held) {
       for index in 0..<group {
@@ -195,12 +180,11 @@ extension TapeBuilder {
     let positions = shape[2] * shape[3]
     let weight = LayerWeight(
       values, scales: scales, range: .weights(bits: bits(of: values)),
-      shape: (shape[1], shape[0], positions), strides: (positions, shape[1] * positions, 1),
-      machine)
+      shape: (shape[1], shape[0], positions), strides: (positions, shape[1] * positions, 1))
     append(
       TransposedConvolution(
         node: node.name, source: source,
         output: try declare(node.outputs[0], layout: .channelsLast), weight: weight, bias: bias,
-        group: group, window: window, machine))
+        group: group, window: window))
   }
 }
