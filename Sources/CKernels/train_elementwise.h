@@ -304,6 +304,15 @@ static void nest_task(void *context, ptrdiff_t task, int32_t worker) {
   }
 }
 
+static void swap_axes(ck_train_nest *g, long i, long j) {
+  ptrdiff_t *fields[] = {g->extent, g->a, g->b, g->y};
+  for (int f = 0; f < 4; f++) {
+    ptrdiff_t held = fields[f][i];
+    fields[f][i] = fields[f][j];
+    fields[f][j] = held;
+  }
+}
+
 static void run_nest(ck_train_pool *pool, nest_t *t) {
   ck_train_nest *g = &t->nest;
   // Joins neighboring axes that lie as one.
@@ -320,6 +329,10 @@ static void run_nest(ck_train_pool *pool, nest_t *t) {
     r.a[p] = g->a[d], r.b[p] = g->b[d], r.y[p] = g->y[d];
   }
   if (r.rank == 0) r = (ck_train_nest){.rank = 1, .extent = {1}};
+  // A short innermost axis, as the channels of a picture are, changes places with a longer one.
+  long inner = r.rank - 1, above = r.rank - 2;
+  if (above >= 0 && r.extent[inner] < 8 && r.extent[above] > r.extent[inner])
+    swap_axes(&r, inner, above);
   if (r.rank == 1 && r.extent[0] > CHUNK) {
     // One long run: cut it, the last piece apart.
     long n = r.extent[0], whole = n / CHUNK, left = n % CHUNK;

@@ -36,6 +36,28 @@ struct KernelTests {
     }
   }
 
+  @Test("the meter counts every call of a kernel, and no more time than the threads have")
+  func meter() throws {
+    let example = try #require(TapeCase.convolutions.first)
+    let graph = try TrainableGraph(
+      example.model, config: nil, scales: nil, options: .init(threads: 2),
+      precision: .single(kernels: nil))
+    let batch = TapeCase.numbers(64 * graph.inputCount, seed: 9)
+    let gradient = TapeCase.numbers(64 * graph.classes, seed: 10)
+    let times = try graph.metered {
+      for _ in 0..<3 {
+        _ = try graph.forward(batch, count: 64, training: true)
+        graph.backward(gradient)
+      }
+    }
+    let forward = try #require(times.first { $0.name == "forward_task" })
+    #expect(forward.calls == 3)
+    #expect(times.allSatisfy { $0.wall > 0 && $0.busy <= 2.01 * $0.wall })
+    #expect(times.contains { $0.name == "weights_task" && $0.calls == 3 })
+    // Off again: nothing is counted twice.
+    #expect(graph.metered {}.isEmpty)
+  }
+
   @Test("exp, log and erf agree with the C library's to a few units in the last place")
   func functions() {
     for index in -4000...4000 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Networks of one operator each: transposed convolutions, sequences, constants a channel, selection,
+// Networks of one operator each: strided and transposed convolutions, sequences, constants a channel, selection,
 // padding.
 
 import ONNXModel
@@ -21,6 +21,23 @@ extension TapeCase {
           outputs: ["y"], attributes: attributes + [Attribute("group", .int(Int64(group)))])
       ])
   }
+
+  /// Convolutions whose inputs' gradients have phases of several kinds.
+  static let phases: [TapeCase] = [
+    conv(
+      "2x2 stride 3, pixels that no window reads", input: [1, 7, 8, 10], weight: [5, 7, 2, 2],
+      output: [1, 5, 3, 4], [ints("pads", [1, 1, 0, 1]), ints("strides", [3, 3])]),
+    conv(
+      "dilated, strided", input: [1, 6, 11, 12], weight: [9, 6, 3, 3], output: [1, 9, 5, 3],
+      [ints("dilations", [2, 3]), ints("strides", [2, 4]), ints("pads", [1, 2, 2, 2])]),
+    conv(
+      "stride longer than the padding, 5x4", input: [1, 3, 9, 9], weight: [18, 3, 5, 4],
+      output: [1, 18, 6, 2],
+      [ints("pads", [3, 0, 3, 0]), ints("strides", [2, 3])]),
+    conv(
+      "many pixels of few channels", input: [1, 3, 40, 37], weight: [20, 3, 3, 3],
+      output: [1, 20, 40, 37], [ints("pads", [1, 1, 1, 1])]),
+  ]
 
   static let transposed: [TapeCase] = [
     transposed(
@@ -226,5 +243,5 @@ extension TapeCase {
     blocks("SpaceToDepth", nil, output: [1, 48, 2, 3]),
   ]
 
-  static let further = transposed + sequences + channels + selections + paddings
+  static let further = phases + transposed + sequences + channels + selections + paddings
 }
