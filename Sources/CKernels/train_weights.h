@@ -76,16 +76,18 @@ static void pack_input_task(void *context, ptrdiff_t task, int32_t worker) {
   long j = task / pieces * NR, width = min_l(NR, w->i - j), wide = (width + L - 1) / L * L;
   long end = min_l(w->o, begin + PACK_CHANNELS);
   T *values = ck_train_scratch(t->pool, worker, 0, (size_t)(2 * NR * w->k) * sizeof(T));
+  phase_t *down = ck_train_scratch(
+      t->pool, worker, 1, (size_t)(g->sh + g->sw) * sizeof(phase_t)), *across = down + g->sh;
+  for (long p = 0; p < g->sh; p++) phase_of(g->kh, g->sh, g->dh, p, down + p);
+  for (long p = 0; p < g->sw; p++) phase_of(g->kw, g->sw, g->dw, p, across + p);
   for (long o = begin; o < end; o++) {
     quantized_part(w, o, j, width, values);
     T *to = t->to;
     for (long phase = 0; phase < g->sh * g->sw; phase++) {
-      phase_t v, h;
-      phase_of(g->kh, g->sh, g->dh, phase / g->sw, &v);
-      phase_of(g->kw, g->sw, g->dw, phase % g->sw, &h);
-      long taps = v.count * h.count;
+      const phase_t *v = down + phase / g->sw, *h = across + phase % g->sw;
+      long taps = v->count * h->count;
       for (long s = 0; s < taps; s++) {
-        const T *from = values + v.at[s / h.count] * g->kw + h.at[s % h.count];
+        const T *from = values + v->at[s / h->count] * g->kw + h->at[s % h->count];
         T *row = to + j * taps * w->o + (s * w->o + o) * wide;
         for (long i = 0; i < width; i++) row[i] = from[i * w->k];
         for (long i = width; i < wide; i++) row[i] = 0;

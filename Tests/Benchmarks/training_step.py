@@ -3,7 +3,8 @@
 """Times one training step beside PyTorch's on the CPU and prints tables. Gates nothing.
 
     swift build -c release --product TrainingStep
-    training_step.py [--python VENV/bin/python] [--rounds 12] [--threads 2] [NETWORK[:lsq] ...]
+    training_step.py [--python VENV/bin/python] [--rounds 12] [--threads 2] [--isa avx2]
+                     [NETWORK[:lsq] ...]
 
 A step: forward, KL to given teacher's logits, backward, SGD with momentum, fake quantization of
 every layer's input (uint8, one scale) and weight (int8, one scale a channel); with `:lsq` scales
@@ -47,9 +48,12 @@ KINDS = {
 class Side:
     """A process that steps when asked."""
 
-    def __init__(self, name, command):
+    def __init__(self, name, command, isa):
         self.name, self.times, self.losses = name, [], []
         environment = dict(os.environ, OMP_WAIT_POLICY="passive")
+        if isa == "avx2":
+            environment.update(QUENCH_TRAIN_ISA="avx2", ATEN_CPU_CAPABILITY="avx2",
+                               ONEDNN_MAX_CPU_ISA="AVX2", MKL_ENABLE_INSTRUCTIONS="AVX2")
         self.child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                       text=True, env=environment)
         self.greeting = self.child.stdout.readline().split()
@@ -78,11 +82,11 @@ class Side:
 def measure(network, mode, options, folder):
     batch, path = BATCH[network], os.path.join(folder, "numbers")
     common = [network, str(batch), str(options.threads), mode, path]
-    own = Side("quench", [options.program] + common)
+    own = Side("quench", [options.program] + common, options.isa)
     sides = [own]
     for layout in ("nchw", "channels_last") if options.python else ():
         script = os.path.join(HERE, "pytorch_step.py")
-        sides.append(Side(layout, [options.python, script] + common + [layout]))
+        sides.append(Side(layout, [options.python, script] + common + [layout], options.isa))
     for number in range(2 + options.rounds):
         for side in sides:
             side.step(number >= 2)
@@ -113,6 +117,7 @@ def main():
     parser.add_argument("--python", help="a Python that has PyTorch")
     parser.add_argument("--rounds", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--isa", choices=["avx2"], help="limit both sides to these instructions")
     parser.add_argument("networks", nargs="*")
     options = parser.parse_args()
     if not os.access(options.program, os.X_OK):

@@ -7,7 +7,7 @@
 // same, says "ready", then answers lines of standard input:
 //   step       → seconds and loss of one step
 //   profile N  → JSON of what N steps took, kernel by kernel
-//   peak       → GFLOP/s of fused multiply-adds on so many threads
+//   peak       → GFLOP/s of fused multiply-adds on so many threads, by the same instructions
 //   memory     → peak resident bytes so far, and before the network was built
 
 import Calibration
@@ -128,7 +128,9 @@ while let line = readLine() {
         + "\"busy\": \($0.busy)}"
     }
     answer("{\"seconds\": \(now() - begin), \"kinds\": [\(entries.joined(separator: ", "))]}")
-  case "peak": answer("\(fused_peak(Int32(threads)))")
+  case "peak":
+    // As wide as the kernels in use, at most.
+    answer("\(fused_peak(Int32(threads), trial.graph.kernels == "avx2" ? 32 : 64))")
   case "memory": answer("\(peakMemory()) \(before)")
   default: answer("unknown")
   }

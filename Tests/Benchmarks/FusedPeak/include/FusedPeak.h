@@ -3,8 +3,8 @@
 #ifndef FUSED_PEAK_H
 #define FUSED_PEAK_H
 
-/// GFLOP/s of float32 fused multiply-adds on registers alone, `threads` at once, by the widest
-/// vectors of the CPU; a multiply-add is two operations. Takes about 0.1 s; 0 without FMA.
-double fused_peak(int threads);
+/// GFLOP/s of float32 fused multiply-adds on registers alone, `threads` at once, by the CPU's widest
+/// vectors of at most `bytes`; a multiply-add is two operations. Takes about 0.1 s; 0 without FMA.
+double fused_peak(int threads, int bytes);
 
 #endif
