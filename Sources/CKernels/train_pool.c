@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Threads that share the work of one kernel call. Between calls they look for the next one for some
-// ten microseconds, as calls follow each other closely, and then sleep: threads that spin for longer
-// make a busy machine slower by far. A thread that wakes after a call is over is not waited for.
+// Threads that share the work of one kernel call. Between calls they look for the next one for a
+// tenth of a millisecond at most, as calls follow each other closely, and then sleep: threads that
+// spin for long make a busy machine slower by far. A thread that wakes after a call is over is not
+// waited for.
 #include "train_pool.h"
 
 #include <pthread.h>
