@@ -86,6 +86,7 @@ final class TapeBuilder {
     for index in cut.above { try add(nodes[index], at: index) }
     guard obstacles.isEmpty, !cut.isFrozen(cut.result) else { return nil }
     let output = try tensor(cut.result, layout: .plain)
+    roundBiases()
     return Tape(
       machine: machine, inputs: sources, output: output, operators: ordered(after: sources),
       parameters: parameters)
@@ -109,6 +110,18 @@ final class TapeBuilder {
       try rule(self, node)
     } catch {
       refuse(node, at: index, error.message)
+    }
+  }
+
+  /// Lets quantized layers add their biases as the QDQ model holds them, in INT32.
+  private func roundBiases() {
+    for layer in quantized?.layers ?? [] {
+      // A bias of several users is rounded for none of them.
+      guard let name = layer.layer.bias, let bias = parametersByName[name],
+        bias.parameter.layers.count == 1, let activation = activationScales[layer.layer.name],
+        let weights = layerWeightScales[layer.layer.name]
+      else { continue }
+      bias.rounding = (activation.parameter, weights.parameter)
     }
   }
 

@@ -2,6 +2,7 @@
 // Finetuning: a tensor on the tape.
 
 internal import CKernels
+internal import Quantization
 
 /// How the elements of a sample lie in memory.
 enum TapeLayout {
@@ -143,6 +144,9 @@ final class TapeParameter {
   private let machine: TapeMachine
   private var dataBuffer: TapeBuffer?
   private var gradientBuffer: TapeBuffer?
+  /// Of the bias of a quantized layer: the scales of its input and its weight, at whose product the
+  /// layer's bias is rounded. The gradient passes as if it were not.
+  var rounding: (activation: Parameter, weights: Parameter)?
 
   init(_ parameter: Parameter, _ machine: TapeMachine, isFixed: Bool = false) {
     self.parameter = parameter
@@ -153,7 +157,7 @@ final class TapeParameter {
   var data: TapeBuffer {
     if let dataBuffer { return dataBuffer }
     let made = machine.makeBuffer(parameter.count)
-    machine.write(parameter.values, to: made)
+    machine.write(usedValues, to: made)
     dataBuffer = made
     return made
   }
@@ -168,7 +172,7 @@ final class TapeParameter {
 
   /// Takes over the parameter's values, before a forward run.
   func refresh() {
-    if let dataBuffer { machine.write(parameter.values, to: dataBuffer) }
+    if let dataBuffer { machine.write(usedValues, to: dataBuffer) }
   }
 
   /// Takes over the parameter's gradient, before a backward run.
@@ -182,7 +186,7 @@ final class TapeParameter {
   }
 
   func withValues<R>(_ body: (UnsafeRawPointer) -> R) -> R {
-    guard dataBuffer == nil, machine.elementSize == 4 else {
+    guard rounding == nil, dataBuffer == nil, machine.elementSize == 4 else {
       return body(UnsafeRawPointer(data.pointer))
     }
     return parameter.values.withUnsafeBytes { bytes in
@@ -197,6 +201,15 @@ final class TapeParameter {
       guard let base = bytes.baseAddress else { preconditionFailure("weights are not empty") }
       return body(base)
     }
+  }
+
+  /// What the tape computes with: the master values, or of a quantized layer's bias those rounded.
+  private var usedValues: [Float] {
+    guard let rounding, let scale = rounding.activation.values.first else {
+      return parameter.values
+    }
+    return BiasQuantizer.rounded(
+      parameter.values, activationScale: scale, weightScales: rounding.weights.values)
   }
 
   /// Adds to one element of the gradient.

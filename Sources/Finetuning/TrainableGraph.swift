@@ -189,10 +189,9 @@ public final class TrainableGraph {
     // Buffers of another batch size are of no more use.
     if machine.count != 0, machine.count != count { machine.arena.trim() }
     machine.count = count
-    for slot in tape.parameters {
-      slot.parameter.applyFloors()
-      slot.refresh()
-    }
+    // A bias is rounded by scales, so those come first.
+    for slot in tape.parameters { slot.parameter.applyFloors() }
+    for slot in tape.parameters { slot.refresh() }
     for (tensor, values) in zip(tape.inputs, [batch] + handedOver) {
       guard values.count == tensor.elements(count) else {
         throw QuenchError(

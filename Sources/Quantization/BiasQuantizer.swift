@@ -9,7 +9,7 @@ internal import Tensors
 /// wraps around silently. So a bias may only take what that sum leaves; where it needs more, the
 /// channel's weight scale is widened. ONNX Runtime's tool widens likewise, without leaving room
 /// for the sum (pull request 22020, factor 1.0001).
-struct BiasQuantizer {
+public struct BiasQuantizer {
   let layer: QuantizableLayer
   let activation: Scale
 
@@ -74,6 +74,24 @@ struct BiasQuantizer {
       guard value != 0 else { return 0 }
       let step = Double(activation.scale * weightScales[channel % weightScales.count])
       return Int32((Double(value) / step).rounded(.toNearestOrEven))
+    }
+  }
+
+  /// The biases that a quantized layer adds: what `quantize` rounds, times its step.
+  ///
+  /// - Parameters:
+  ///   - bias: one per output channel, finite.
+  ///   - activationScale: the step of the layer's input.
+  ///   - weightScales: one, or one per index of the weight's channel axis.
+  /// - Returns: as DequantizeLinear makes them from INT32, in float32; what passes INT32 is clamped.
+  public static func rounded(
+    _ bias: [Float], activationScale: Float, weightScales: [Float]
+  ) -> [Float] {
+    bias.enumerated().map { channel, value in
+      let step = activationScale * weightScales[channel % weightScales.count]
+      let code = (Double(value) / Double(step)).rounded(.toNearestOrEven)
+      guard code.isFinite else { return value }
+      return Float(Int32(max(-0x1p31, min(0x1p31 - 1, code)))) * step
     }
   }
 

@@ -146,7 +146,10 @@ struct TapeQuantizerTests {
     var dwq = [Double](repeating: 0, count: 6)
     for o in 0..<3 {
       for p in 0..<9 {
-        let sum = (0..<2).reduce(Double(b[o])) { $0 + Double(wq[o * 2 + $1] * xq[$1 * 9 + p]) }
+        // The bias is a multiple of s_x · s_w.
+        let step = sx * sw[perChannel ? o : 0]
+        let bias = (b[o] / step).rounded(.toNearestOrEven) * step
+        let sum = (0..<2).reduce(Double(bias)) { $0 + Double(wq[o * 2 + $1] * xq[$1 * 9 + p]) }
         #expect(abs(sum - Double(y[o * 9 + p])) < 1e-6)
         let g = Double(gradient[o * 9 + p])
         for c in 0..<2 {

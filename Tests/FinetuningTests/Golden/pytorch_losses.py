@@ -6,8 +6,8 @@
 
 Weights, pictures and labels come from a counter that the Swift test repeats, so the file holds only
 shapes, seeds and losses. Everything is computed in float64 with one thread: the digits are PyTorch's
-own and not those of one build's float32 sums. Layer inputs and weights are fake-quantized where
-`quantized` says so, the scales standing still.
+own and not those of one build's float32 sums. Layer inputs, weights and biases are fake-quantized
+where `quantized` says so, the scales standing still.
 """
 
 import json
@@ -63,27 +63,38 @@ class Network:
         scale, zero = self.activations[tensor]
         return torch.fake_quantize_per_tensor_affine(x, scale, zero, -128, 127)
 
+    def scales(self, key, axis):
+        start = self.initial[key]
+        others = [d for d in range(start.dim()) if d != axis]
+        return start.abs().amax(others).float() / numpy.float32(127)
+
     def weight(self, key, axis=0):
         w = self.parameters[key]
         if self.activations is None:
             return w
-        start = self.initial[key]
-        others = [d for d in range(start.dim()) if d != axis]
-        scales = start.abs().amax(others).float() / numpy.float32(127)
+        scales = self.scales(key, axis)
         zeros = torch.zeros(scales.shape, dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(w, scales, zeros, axis, -127, 127)
 
+    def bias(self, tensor, key, axis=0):
+        """Rounded to INT32 at the product of the two scales, straight through."""
+        b = self.parameters[key + ".b"]
+        if self.activations is None:
+            return b
+        scale = numpy.float32(self.activations[tensor][0])
+        steps = (self.scales(key + ".w", axis) * scale).double()
+        return b + (torch.round(b / steps) * steps - b).detach()
+
     def conv(self, tensor, x, key, **how):
         return F.conv2d(
-            self.read(tensor, x), self.weight(key + ".w"), self.parameters[key + ".b"], **how)
+            self.read(tensor, x), self.weight(key + ".w"), self.bias(tensor, key), **how)
 
     def product(self, tensor, x, key):
         """MatMul with [inputs, outputs], and Add."""
-        return self.read(tensor, x) @ self.weight(key + ".w", 1) + self.parameters[key + ".b"]
+        return self.read(tensor, x) @ self.weight(key + ".w", 1) + self.bias(tensor, key, 1)
 
     def gemm(self, tensor, x, key):
-        return F.linear(
-            self.read(tensor, x), self.weight(key + ".w"), self.parameters[key + ".b"])
+        return F.linear(self.read(tensor, x), self.weight(key + ".w"), self.bias(tensor, key))
 
 
 class Residual(Network):

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Calibrates, trains and exports a network, and runs what comes out in ONNX Runtime.
+
+import Calibration
+import Diagnostics
+import ONNXModel
+import ONNXRuntime
+import Quantization
+import Tensors
+
+@testable import Finetuning
+
+/// A network and samples for it.
+struct ExportTrial {
+  let model: Model
+  /// Inputs to calibrate and to train with, and others to compare with.
+  let training: [[Float]]
+  var evaluation: [[Float]]
+
+  private var input: ValueInfo { model.graph.freeInputs[0] }
+
+  /// The logits: what a last Softmax reads.
+  private func logits(of network: Model) -> (model: Model, name: String) {
+    var network = network
+    let output = network.graph.outputs[0].name
+    guard let last = network.graph.nodes.last(where: { $0.outputs.first == output }),
+      last.opType == "Softmax"
+    else { return (network, output) }
+    let shape = network.graph.outputs[0].fixedShape ?? []
+    network.graph.outputs = [ValueInfo(last.inputs[0], .float32, shape: shape)]
+    network.graph.removeDead()
+    return (network, last.inputs[0])
+  }
+
+  /// What a network gives for one sample after the other.
+  private func run(
+    _ network: Model, _ samples: [[Float]], _ names: [String],
+    _ body: ([[Float]]) throws -> Void
+  ) throws {
+    let session = try Session(RuntimeLibrary.load(), model: network.encode())
+    let shape = input.fixedShape ?? []
+    for sample in samples {
+      let results = try session.run(
+        [input.name: Tensor(floats: sample, shape: shape)], outputs: names)
+      try body(results.map(\.floats))
+    }
+  }
+
+  /// The logits of ONNX Runtime.
+  func reference(_ network: Model, _ samples: [[Float]]) throws -> [Float] {
+    let (network, name) = logits(of: network)
+    var all: [Float] = []
+    try run(network, samples, [name]) { all += $0[0] }
+    return all
+  }
+
+  /// Scales from exact histograms over the training samples, with least squared error.
+  func calibrated(_ plan: WeightPlan) throws -> ScaleTable {
+    let layers = try OperatorRules.layers(of: model)
+    var names: [String] = []
+    for layer in layers where !names.contains(layer.input) && layer.input != input.name {
+      names.append(layer.input)
+    }
+    let types = try ShapeInference.infer(model, inputs: [:])
+    var watched = model
+    watched.graph.outputs = names.map { ValueInfo($0, .float32, shape: types[$0]?.shape ?? []) }
+    var histograms = [Histogram](repeating: Histogram(), count: names.count + 1)
+    for sample in training { histograms[names.count].add(sample) }
+    try run(watched, training, names) { results in
+      for (index, values) in results.enumerated() { histograms[index].add(values) }
+    }
+    var tensors: [String: TensorScale] = [:]
+    for (name, histogram) in zip(names + [input.name], histograms) {
+      tensors[name] = try Calibrators.scale(
+        for: histogram, tensor: name, method: .mse, scheme: .asymmetric)
+    }
+    return ScaleTable(
+      model: "", method: "mse", tensors: tensors,
+      weights: try WeightQuantizer.scales(for: layers, in: model, plan: plan))
+  }
+
+  /// Follows the float network for some steps: weights and biases first, then scales too.
+  func train(_ graph: TrainableGraph, steps: Int, batch: Int, rate: Double) throws {
+    let teacher = try reference(model, training)
+    let settings = GroupSettings(rule: .adam)
+    var optimizer = Optimizer(weights: settings, scales: settings, parameters: graph.parameters)
+    for step in 0..<steps {
+      let indices = (0..<batch).map { (step * batch + $0) % training.count }
+      let logits = try graph.forward(
+        indices.flatMap { training[$0] }, count: batch, training: true)
+      let wanted = indices.flatMap {
+        teacher[($0 * graph.classes)..<(($0 + 1) * graph.classes)]
+      }
+      let result = BatchLoss.evaluate(
+        .distillation(temperature: 1), logits: logits, classes: graph.classes, labels: [],
+        teacher: wanted)
+      graph.zeroGradients()
+      graph.backward(result.gradient)
+      optimizer.step(.weights, of: graph.parameters, rate: rate)
+      if step >= steps / 2 { optimizer.step(.scales, of: graph.parameters, rate: 10 * rate) }
+    }
+  }
+
+  /// How far two networks' logits lie apart.
+  struct Difference: CustomStringConvertible {
+    var samples: Int
+    /// Samples whose first class differs.
+    var otherClasses: Int
+    /// In steps of 8 bits over the range of the logits, in which a quantized layer's output would be
+    /// told apart.
+    var largest = 0.0
+    var mean = 0.0
+    /// Samples of which no logit is a hundredth of a step away: all codes on the way are the same.
+    var equal = 0
+
+    init(_ mine: [Float], _ theirs: [Float], classes: Int) {
+      samples = theirs.count / classes
+      let first = BatchLoss.topClasses(mine, classes: classes)
+      let second = BatchLoss.topClasses(theirs, classes: classes)
+      otherClasses = zip(first, second).count { $0 != $1 }
+      let step = Scale.affine(
+        low: Double(theirs.min() ?? 0), high: Double(theirs.max() ?? 0)
+      ).scale
+      for sample in 0..<samples {
+        var worst = 0.0
+        for index in (sample * classes)..<((sample + 1) * classes) {
+          let distance = Double(abs(mine[index] - theirs[index]) / step)
+          worst = max(worst, distance)
+          mean += distance / Double(mine.count)
+        }
+        largest = max(largest, worst)
+        if worst < 0.01 { equal += 1 }
+      }
+    }
+
+    var description: String {
+      "\(samples) samples: \(otherClasses) of another class, logits apart by at most \(largest) and "
+        + "on average \(mean) code steps, \(equal) samples with all codes the same"
+    }
+  }
+
+  /// What a graph gives for the evaluation samples.
+  func outputs(_ graph: TrainableGraph) throws -> [Float] {
+    var all: [Float] = []
+    for start in stride(from: 0, to: evaluation.count, by: 10) {
+      let part = evaluation[start..<min(start + 10, evaluation.count)]
+      all += try graph.forward(part.flatMap { $0 }, count: part.count, training: false)
+    }
+    return all
+  }
+
+  /// The export of a graph, run by ONNX Runtime as quench evaluates it.
+  func exportedOutputs(_ graph: TrainableGraph) throws -> [Float] {
+    let exported = try graph.exported()
+    guard let config = exported.config, let scales = exported.scales else { return [] }
+    let qdq = try QuantizeGraph.qdq(exported.model, config: config, scales: scales)
+    return try reference(qdq, evaluation)
+  }
+
+  /// The same export in float64, as good as exact.
+  func exactOutputs(_ graph: TrainableGraph) throws -> [Float] {
+    let exported = try graph.exported()
+    let exact = try TrainableGraph(
+      exported.model, config: exported.config, scales: exported.scales,
+      options: .init(threads: 2), precision: .double)
+    return try outputs(exact)
+  }
+}
