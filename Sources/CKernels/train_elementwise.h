@@ -111,6 +111,12 @@ INLINE T unary_value(int op, T x, T a, T b) {
     case CK_UNARY_RECIPROCAL: return 1 / x;
     case CK_UNARY_POWER: return power(x, a);
     case CK_UNARY_AFFINE: return a * x + b;
+    case CK_UNARY_LOG: return (T)ck_train_log((double)x);
+    case CK_UNARY_SOFTPLUS: {
+      double v = (double)x;
+      return (T)((v > 0 ? v : 0) + ck_train_log(1 + ck_train_exp(-fabs(v))));
+    }
+    case CK_UNARY_ELU: return x < 0 ? (T)((double)a * (ck_train_exp((double)x) - 1)) : x;
     default: return x < 0 ? -x : x;
   }
 }
@@ -143,6 +149,9 @@ INLINE T unary_slope(int op, T x, T a, T b) {
     case CK_UNARY_RECIPROCAL: return -1 / (x * x);
     case CK_UNARY_POWER: return a == 0 ? 0 : a * power(x, a - 1);
     case CK_UNARY_AFFINE: return a;
+    case CK_UNARY_LOG: return 1 / x;
+    case CK_UNARY_SOFTPLUS: return (T)(1 / (1 + ck_train_exp(-(double)x)));
+    case CK_UNARY_ELU: return x < 0 ? (T)((double)a * ck_train_exp((double)x)) : 1;
     default: return x < 0 ? -1 : x > 0 ? 1 : 0;
   }
 }
@@ -151,7 +160,7 @@ INLINE T unary_slope(int op, T x, T a, T b) {
   M(CK_UNARY_CLAMP) M(CK_UNARY_LEAKY_RELU) M(CK_UNARY_SIGMOID) M(CK_UNARY_HARD_SIGMOID)    \
   M(CK_UNARY_HARD_SWISH) M(CK_UNARY_TANH) M(CK_UNARY_ERF) M(CK_UNARY_GELU) M(CK_UNARY_EXP) \
   M(CK_UNARY_SQRT) M(CK_UNARY_RECIPROCAL) M(CK_UNARY_POWER) M(CK_UNARY_AFFINE)             \
-  M(CK_UNARY_ABS)
+  M(CK_UNARY_ABS) M(CK_UNARY_LOG) M(CK_UNARY_SOFTPLUS) M(CK_UNARY_ELU)
 
 static void unary_task(void *context, ptrdiff_t chunk, int32_t worker) {
   const pass_t *t = context;
@@ -200,7 +209,8 @@ static void unary_backward_task(void *context, ptrdiff_t chunk, int32_t worker) 
     CASE(CK_UNARY_LEAKY_RELU) CASE(CK_UNARY_SIGMOID) CASE(CK_UNARY_HARD_SIGMOID)
     CASE(CK_UNARY_HARD_SWISH) CASE(CK_UNARY_TANH) CASE(CK_UNARY_ERF) CASE(CK_UNARY_GELU)
     CASE(CK_UNARY_EXP) CASE(CK_UNARY_SQRT) CASE(CK_UNARY_RECIPROCAL) CASE(CK_UNARY_POWER)
-    CASE(CK_UNARY_AFFINE) CASE(CK_UNARY_ABS)
+    CASE(CK_UNARY_AFFINE) CASE(CK_UNARY_ABS) CASE(CK_UNARY_LOG) CASE(CK_UNARY_SOFTPLUS)
+    CASE(CK_UNARY_ELU)
 #undef CASE
   }
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
+import Artifacts
 import Calibration
 import Diagnostics
 import ONNXModel
@@ -112,6 +113,16 @@ struct FrozenPartTests {
     #expect(plan.cut == ["s"])
     #expect(try TrainableGraph.check(CutNetworks.branches).cut == ["a.y", "s"])
     #expect(try TrainableGraph.check(CutNetworks.branches).trained == ["side", "b", "fc"])
+  }
+
+  @Test("the page about quench.yaml names every operator with a rule")
+  func documented() throws {
+    let root = #filePath.split(separator: "/").dropLast(3).joined(separator: "/")
+    let page = try String(
+      decoding: FileContent.read(
+        "/\(root)/Sources/QuenchCLI/Documentation.docc/quench-yaml.md"), as: UTF8.self)
+    let words = Set(page.split { !$0.isLetter }.map(String.init))
+    for name in TapeBuilder.rules.keys.sorted() { #expect(words.contains(name), "\(name)") }
   }
 
   @Test("an obstacle that only shows above the first is found too")

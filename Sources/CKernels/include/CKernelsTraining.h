@@ -91,6 +91,9 @@ typedef enum {
   CK_UNARY_POWER,         // x ^ a for a constant whole or half a in -8...8
   CK_UNARY_AFFINE,        // a x + b
   CK_UNARY_ABS,           //
+  CK_UNARY_LOG,           //
+  CK_UNARY_SOFTPLUS,      // ln(1 + e^x)
+  CK_UNARY_ELU,           // x < 0 ? a (e^x - 1) : x
 } ck_train_unary;
 
 /// Elementwise functions of two arguments.

@@ -31,6 +31,12 @@ extension TapeBuilder {
     "Reciprocal": { (b, n) throws(QuenchError) in try b.unary(n, CK_UNARY_RECIPROCAL) },
     "Neg": { (b, n) throws(QuenchError) in try b.unary(n, CK_UNARY_AFFINE, a: -1) },
     "Abs": { (b, n) throws(QuenchError) in try b.unary(n, CK_UNARY_ABS) },
+    "Log": { (b, n) throws(QuenchError) in try b.unary(n, CK_UNARY_LOG) },
+    "Softplus": { (b, n) throws(QuenchError) in try b.unary(n, CK_UNARY_SOFTPLUS) },
+    "Elu": { (b, n) throws(QuenchError) in
+      try b.unary(n, CK_UNARY_ELU, a: Double(n.float("alpha", default: 1)))
+    },
+    "Mish": { (b, n) throws(QuenchError) in try b.mish(n) },
     "Pow": { (b, n) throws(QuenchError) in try b.power(n) },
     "Gelu": { (b, n) throws(QuenchError) in
       guard (n.string("approximate") ?? "none") == "none" else {
@@ -78,6 +84,22 @@ extension TapeBuilder {
       Unary(
         node: node.name, input: input, output: try declare(node.outputs[0], layout: input.layout),
         function: function, a: a, b: b))
+  }
+
+  /// x · tanh(softplus x).
+  private func mish(_ node: Node) throws(QuenchError) {
+    let input = try tensor(node.inputs[0], layout: layout(of: node.inputs[0]))
+    var current = input
+    for function in [CK_UNARY_SOFTPLUS, CK_UNARY_TANH] {
+      let next = TapeTensor("\(input.name) (Mish)", shape: input.shape, layout: input.layout)
+      append(Unary(node: node.name, input: current, output: next, function: function))
+      current = next
+    }
+    append(
+      Binary(
+        node: node.name, function: CK_BINARY_MUL, a: BinaryOperand(tensor: input, parameter: nil),
+        b: BinaryOperand(tensor: current, parameter: nil),
+        output: try declare(node.outputs[0], layout: input.layout)))
   }
 
   private func power(_ node: Node) throws(QuenchError) {
