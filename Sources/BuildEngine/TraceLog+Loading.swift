@@ -135,15 +135,4 @@ extension TraceLog {
     recordOffsets.extend(to: length, with: -1)
     states.extend(to: length, with: EdgeState.none)
   }
-
-  @inline(__always)
-  func word(at offset: Int) -> Int32 {
-    if let head, offset < headCount {
-      return head.bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self)
-    }
-    let first = headCount
-    return buffer.withUnsafeBytes {
-      $0.loadUnaligned(fromByteOffset: offset - first, as: Int32.self)
-    }
-  }
 }

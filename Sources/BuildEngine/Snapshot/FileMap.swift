@@ -6,25 +6,14 @@ internal import Glibc
 
 /// A regular file's bytes, mapped for this process alone.
 ///
-/// Only for files that the engine replaces by renaming, or cuts while it holds the lock only.
+/// Only for files that the engine replaces by renaming and never cuts while others may read them.
 final class FileMap {
   let bytes: UnsafeRawBufferPointer
   let identity: Identity
 
-  /// How a map is used.
-  enum Use {
-    /// Read from end to end.
-    case whole
-    /// Read here and there.
-    case parts
-    /// Read, and written to without changing the file.
-    case scratch
-  }
-
-  /// Nil when the file is missing, empty, not regular, shorter than `length` or cannot be mapped.
-  init?(
-    _ path: String, files: FileSystem, use: Use = .whole, length: Int? = nil, limit: Int = 1 << 32
-  ) {
+  /// - Parameter isScratch: what is written to the memory stays in this process.
+  /// - Returns: nil when the file is missing, empty, not regular or cannot be mapped.
+  init?(_ path: String, files: FileSystem, isScratch: Bool = false, limit: Int = 1 << 32) {
     let file = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else { return nil }
     defer { close(file) }
@@ -32,14 +21,13 @@ final class FileMap {
     guard cs_identify_open(file, &raw) == 0 else { return nil }
     identity = Identity(raw)
     let size = Int(clamping: identity.size)
-    let count = length ?? size
-    guard identity.isRegular, count > 0, count <= size, count <= limit,
+    guard identity.isRegular, size > 0, size <= limit,
       let base = mmap(
-        nil, count, PROT_READ | (use == .scratch ? PROT_WRITE : 0),
-        MAP_PRIVATE | (use == .whole ? Int32(MAP_POPULATE) : 0), file, 0),
+        nil, size, PROT_READ | (isScratch ? PROT_WRITE : 0),
+        MAP_PRIVATE | (isScratch ? 0 : Int32(MAP_POPULATE)), file, 0),
       base != MAP_FAILED
     else { return nil }
-    bytes = UnsafeRawBufferPointer(start: base, count: count)
+    bytes = UnsafeRawBufferPointer(start: base, count: size)
   }
 
   deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }

@@ -38,10 +38,9 @@ extension TraceLog {
       pathOfNode.count == states.count, pathOfNode.count == recordOffsets.count,
       pathOfNode.count == stats.count, pathOfNode.count == statContents.count,
       pathOfNode.count == contentHead.count,
-      let map = FileMap(path, files: files, use: .parts, length: length),
-      map.identity.size == UInt64(size), let tail = rest(from: length, size)
+      let tail = rest(from: length, size)
     else { return nil }
-    head = map
+    headCount = length
     isIndexed = true
     indexed = length
     buffer = tail
@@ -50,14 +49,13 @@ extension TraceLog {
 
   /// What was appended since. Nil when it cannot be read.
   private func rest(from start: Int, _ size: Int) -> [UInt8]? {
-    let file = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
+    reader = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC)
+    guard reader >= 0 else { return nil }
     var isWhole = true
     let bytes = [UInt8](unsafeUninitializedCapacity: size - start + 1 << 16) { space, filled in
       while isWhole, filled < size - start {
         let count = pread(
-          file, space.baseAddress.map { $0 + filled }, size - start - filled,
+          reader, space.baseAddress.map { $0 + filled }, size - start - filled,
           off_t(start + filled))
         if count < 0, errno == EINTR { continue }
         isWhole = count > 0
