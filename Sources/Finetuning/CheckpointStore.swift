@@ -24,6 +24,22 @@ public struct CheckpointStore: Sendable {
   var latest: String { "\(directory)/latest.checkpoint" }
   var branch: String { "\(directory)/branch.checkpoint" }
 
+  /// Removes what processes that were killed while they wrote left behind.
+  func removeRemains() {
+    guard let handle = opendir(directory) else { return }
+    defer { closedir(handle) }
+    while let entry = readdir(handle) {
+      let name = withUnsafePointer(to: &entry.pointee.d_name) {
+        $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+      }
+      // `FileContent.replace` writes beside the target: `.tmp` and the process's number.
+      guard let mark = name.firstRange(of: ".checkpoint.tmp"),
+        let process = pid_t(name[mark.upperBound...]), kill(process, 0) != 0, errno == ESRCH
+      else { continue }
+      unlink("\(directory)/\(name)")
+    }
+  }
+
   func write(_ checkpoint: Checkpoint, to path: String) throws(QuenchError) {
     try FileContent.makeDirectory(directory)
     do throws(QuenchError) {

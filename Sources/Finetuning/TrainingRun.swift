@@ -100,6 +100,7 @@ public final class TrainingRun {
     let total = state.total
     let counts = network.parameters.map(\.count)
     var resumedFrom = 0
+    store?.removeRemains()
     if let checkpoint = try store?.best(key: key, counts: counts, settings: settings, total: total)
     {
       restore(checkpoint, total: total)
