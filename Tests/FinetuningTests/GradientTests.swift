@@ -88,6 +88,28 @@ struct GradientTests {
   }
 
   @Test(
+    "a rule gives the same bytes for each instruction set and any number of threads",
+    arguments: TapeCase.all)
+  func bytes(_ example: TapeCase) throws {
+    func run(_ kernels: String, threads: Int) throws -> [[UInt32]] {
+      let graph = try TrainableGraph(
+        example.model, config: nil, scales: nil, options: .init(threads: threads),
+        precision: .single(kernels: kernels))
+      let batch = TapeCase.numbers(graph.inputCount * 3, seed: 31)
+      let results = try graph.forward(batch, count: 3, training: true)
+      graph.backward(TapeCase.numbers(results.count, seed: 32))
+      return [results.map(\.bitPattern)] + graph.parameters.map { $0.gradient.map(\.bitPattern) }
+    }
+    let first = try run("plain", threads: 1)
+    for kernels in KernelTests.names {
+      for threads in [1, 3] {
+        let other = try run(kernels, threads: threads)
+        #expect(first == other, "\(kernels), \(threads) threads")
+      }
+    }
+  }
+
+  @Test(
     "a rule computes what ONNX Runtime computes, sample by sample",
     .enabled(if: runtimeIsThere, "ONNX Runtime was not found"), arguments: TapeCase.all)
   func forward(_ example: TapeCase) throws {
