@@ -157,6 +157,43 @@ struct ExportTrial {
     return try reference(qdq, evaluation)
   }
 
+  /// Each layer on the tape alone, reading what it reads in ONNX Runtime for one sample.
+  ///
+  /// - Returns: by layer the largest difference to its result there, as a share of the largest result.
+  func layersAlone(_ graph: TrainableGraph) throws -> [(layer: String, share: Double)] {
+    let exported = try graph.exported()
+    guard let config = exported.config, let scales = exported.scales else { return [] }
+    let layers = try OperatorRules.layers(of: exported.model)
+    let types = try ShapeInference.infer(exported.model, inputs: [:])
+    func shape(_ name: String) -> [Int] { types[name]?.shape ?? [] }
+    var watched = try QuantizeGraph.qdq(exported.model, config: config, scales: scales)
+    var names: [String] = []
+    for name in layers.flatMap({ [$0.input, $0.output] })
+    where name != input.name && !names.contains(name) {
+      names.append(name)
+    }
+    watched.graph.outputs = names.map { ValueInfo($0, .float32, shape: shape($0)) }
+    var values: [String: [Float]] = [input.name: evaluation[0]]
+    try run(watched, [evaluation[0]], names) { results in
+      for (name, result) in zip(names, results) { values[name] = result }
+    }
+    return try layers.map { layer in
+      var alone = exported.model
+      alone.graph.inputs = [ValueInfo(layer.input, .float32, shape: shape(layer.input))]
+      alone.graph.outputs = [ValueInfo(layer.output, .float32, shape: shape(layer.output))]
+      alone.graph.nodes = exported.model.graph.nodes.filter {
+        $0.name == layer.name || $0.name == layer.biasNode
+      }
+      alone.graph.removeDead()
+      let tape = try TrainableGraph(alone, config: nil, scales: scales)
+      let mine = try tape.forward(values[layer.input] ?? [], count: 1, training: false)
+      let theirs = values[layer.output] ?? []
+      let largest = theirs.map(\.magnitude).max() ?? 0
+      let worst = zip(mine, theirs).map { abs($0 - $1) }.max() ?? .infinity
+      return (layer.name, Double(worst / max(largest, .leastNormalMagnitude)))
+    }
+  }
+
   /// The same export in float64, as good as exact.
   func exactOutputs(_ graph: TrainableGraph) throws -> [Float] {
     let exported = try graph.exported()
