@@ -12,6 +12,13 @@ public protocol FrozenPart: AnyObject {
   /// - Returns: for each output of the model, in its order, `count` results one after the other.
   ///   The same samples must give the same bytes.
   func run(_ batch: [Float], count: Int) throws(QuenchError) -> [[Float]]
+  /// Bytes of results that it may come to hold.
+  var heldBytes: Int { get }
+}
+
+extension FrozenPart {
+  /// Holds nothing.
+  public var heldBytes: Int { 0 }
 }
 
 /// Opens a model of batch 1 with one float32 input and float32 outputs.

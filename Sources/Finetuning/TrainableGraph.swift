@@ -117,8 +117,11 @@ public final class TrainableGraph {
       frozen = builder.cut.frozenModel(of: quantized?.qdq() ?? model, types: builder.types)
     }
     frozenPart = try frozen.flatMap { model throws(QuenchError) in try opener?(model) }
+    // The runtime itself, and weights once more as it likes them.
     frozenBytes =
-      frozen?.graph.initializers.reduce(64 << 20) { $0 + 8 * $1.shape.reduce(1, *) } ?? 0
+      frozen?.graph.initializers.reduce((64 << 20) + (frozenPart?.heldBytes ?? 0)) {
+        $0 + 8 * $1.shape.reduce(1, *)
+      } ?? 0
     let trained = Self.markTrained(tape)
     self.tape = tape
     self.plan = plan

@@ -275,6 +275,13 @@ struct FinetuneTests {
     let few = try project.run(Project.binary, Self.arguments("few"), environment: [:])
     try #require(few.status == 0, "\(few.errors)")
     #expect(project.space.text("few/report.json")?.contains("\"keepsTuned\" : true") == true)
+    try FileManager.default.createDirectory(
+      atPath: project.space.path("alone"), withIntermediateDirectories: true)
+    let alone = try project.run(
+      Project.binary, Self.arguments("alone") + ["--threads", "1"],
+      environment: ["QUENCH_TRAIN_ISA": "plain"])
+    #expect(alone.status == 0, "\(alone.errors)")
+    #expect(Self.bytes(project, "alone") == Self.bytes(project, "few"))
     let before = try Model.read(project.space.path("build/tiny/corrected.onnx"))
     let after = try Model.read(project.space.path("few/tuned.onnx"))
     for constant in before.graph.initializers {
