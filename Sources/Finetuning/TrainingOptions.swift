@@ -64,6 +64,12 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
   /// training alone gains.
   public var fakeQuantization: Bool?
 
+  private enum CodingKeys: String, CodingKey, CaseIterable {
+    case recipe, epochs, batch, learningRate, scaleLearningRate, warmUpSteps, schedule
+    case unfreezeScalesAt, optimizer, weightDecay, clipNorm, loss, temperature, labelShare, flip
+    case padding, seed, heldBack, patience, memoryLimit, weightBits, fakeQuantization
+  }
+
   /// Options of the recipe `auto`.
   public init() {}
 
@@ -71,7 +77,28 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
   ///
   /// - Throws: `.data` when something is malformed.
   public static func decode(_ bytes: [UInt8], path: String) throws(QuenchError) -> TrainingOptions {
-    try ArtifactJSON.decodePlain(TrainingOptions.self, from: bytes, path: path)
+    let known = CodingKeys.allCases.map(\.rawValue)
+    let names = try ArtifactJSON.decodePlain(KeyNames.self, from: bytes, path: path).names
+    if let odd = names.first(where: { !known.contains($0) }) {
+      // A key that is silently nothing would train with what was not meant.
+      throw QuenchError(
+        .data, "unknown key \"\(odd)\"\(NearestName.hint(odd, among: known))", at: .file(path))
+    }
+    return try ArtifactJSON.decodePlain(TrainingOptions.self, from: bytes, path: path)
+  }
+
+  /// The keys of a JSON object, sorted.
+  private struct KeyNames: Decodable {
+    struct Key: CodingKey {
+      var stringValue: String
+      var intValue: Int? { nil }
+      init?(stringValue: String) { self.stringValue = stringValue }
+      init?(intValue: Int) { nil }
+    }
+    var names: [String]
+    init(from decoder: any Decoder) throws {
+      names = try decoder.container(keyedBy: Key.self).allKeys.map(\.stringValue).sorted()
+    }
   }
 
   /// The settings that the options come to.

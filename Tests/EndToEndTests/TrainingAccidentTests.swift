@@ -200,4 +200,18 @@ struct TrainingAccidentTests {
     #expect(small.status == 1)
     #expect(small.errors.contains("MiB") && small.errors.contains("memoryLimit"))
   }
+
+  @Test("training that runs away stops with step and layer, and writes nothing")
+  func divergence() throws {
+    let project = try Self.built()
+    project.space.write(
+      "settings.json",
+      #"{"epochs": 50, "batch": 1, "learningRate": 10, "clipNorm": 0, "patience": 0}"#)
+    let run = try Self.tune(project, "wild")
+    #expect(run.status == 1, "\(run.errors)")
+    #expect(run.errors.contains(/training diverged at step \d+:/))
+    #expect(run.errors.contains("conv") || run.errors.contains("fc"))
+    #expect(run.errors.contains("learningRate"))
+    #expect(project.space.read("wild/tuned.onnx") == nil)
+  }
 }

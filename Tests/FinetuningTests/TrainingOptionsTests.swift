@@ -64,6 +64,13 @@ struct TrainingOptionsTests {
     #expect(error?.place == .file("finetune.json"))
   }
 
+  @Test("an unknown key is refused with the nearest name")
+  func unknownKey() {
+    let error = #expect(throws: QuenchError.self) { try Self.settings("{\"epoch\": 3}") }
+    #expect(error?.kind == .data && error?.place == .file("finetune.json"))
+    #expect(error?.message == "unknown key \"epoch\"; did you mean \"epochs\"?")
+  }
+
   @Test("a run that does not fit the memory is refused with the batch that does")
   func memory() throws {
     let parameters = [

@@ -171,6 +171,55 @@ struct TrainingRunTests {
     #expect(outcome.report.epochs.count == 3)
   }
 
+  @Test("what is handed on is the best epoch, not the last")
+  func bestEpoch() throws {
+    // The rate is right for a few epochs, and then so large that every step overshoots.
+    var settings = Self.settings(epochs: 12, rate: 0.02)
+    settings.patience = 0
+    settings.weights.clipNorm = 0
+    settings.rate = LearningRate(peak: 0.02, course: .steps(at: [0.5], factor: 200))
+    let (outcome, network) = try Self.run(settings)
+    let report = outcome.report
+    #expect(outcome.keepsTuned && report.epochs.count == 12)
+    #expect(report.bestEpoch < 12)
+    let losses = report.epochs.map(\.heldBackLoss)
+    #expect(report.tuned?.loss == losses.min())
+    #expect(losses[report.bestEpoch - 1] == losses.min())
+    #expect(try #require(losses.last) > losses[report.bestEpoch - 1])
+    // The same numbers as a run that ended there: up to the middle the rate is the same.
+    var short = settings
+    short.epochs = report.bestEpoch
+    short.rate = LearningRate(peak: 0.02, course: .constant)
+    short.schedule.releaseShare = 1
+    if report.bestEpoch <= 6 {
+      let (_, other) = try Self.run(short)
+      #expect(network.parameters[0].values == other.parameters[0].values)
+    }
+  }
+
+  @Test("pictures that are changed each epoch change the run, and a stopped run changes them alike")
+  func augmented() throws {
+    func data() throws -> TrainingData {
+      try TrainingData(TinyNetwork.samples(120), heldBackShare: 0.2) { sample throws(QuenchError) in
+        Tensor(floats: TinyNetwork.picture(sample).floats, shape: [1, 1, 2, 2])
+      }
+    }
+    var settings = Self.settings()
+    let plain = try Self.run(settings, data: data()).network
+    settings.augmentation.flip = true
+    settings.augmentation.padding = 1
+    let (whole, network) = try Self.run(settings, data: data())
+    #expect(network.parameters[0].values != plain.parameters[0].values)
+    let space = TemporarySpace()
+    let store = CheckpointStore(directory: space.path("ck"), seconds: 0)
+    #expect(throws: QuenchError.self) {
+      try Self.run(settings, data: data(), store: store, stopAfter: 17)
+    }
+    let (resumed, other) = try Self.run(settings, data: data(), store: store)
+    #expect(resumed.resumedFrom == 16 && resumed.report == whole.report)
+    #expect(other.parameters.map(\.values) == network.parameters.map(\.values))
+  }
+
   @Test("distillation needs no labels and reports agreement")
   func distillation() throws {
     var settings = Self.settings(epochs: 6)
