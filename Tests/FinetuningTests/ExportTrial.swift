@@ -110,6 +110,8 @@ struct ExportTrial {
     /// told apart.
     var largest = 0.0
     var mean = 0.0
+    /// Samples of which no logit is more than a step away.
+    var within = 0
     /// Samples of which no logit is a hundredth of a step away: all codes on the way are the same.
     var equal = 0
 
@@ -130,12 +132,13 @@ struct ExportTrial {
         }
         largest = max(largest, worst)
         if worst < 0.01 { equal += 1 }
+        if worst <= 1 { within += 1 }
       }
     }
 
     var description: String {
       "\(samples) samples: \(otherClasses) of another class, logits apart by at most \(largest) and "
-        + "on average \(mean) code steps, \(equal) samples with all codes the same"
+        + "on average \(mean) code steps, \(within) samples within one, \(equal) with all codes the same"
     }
   }
 
