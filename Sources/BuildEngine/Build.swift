@@ -150,6 +150,7 @@ public final class Build {
     }
     // Nothing may have happened between the glance and the lock.
     if glance.isComplete, glance.logIsSame {
+      session.followsCertificate = true
       session.states.takeOver(glance)
       session.scope = try session.scope(after: glance, log.isIndexed ? snapshot : nil)
     }

@@ -65,6 +65,8 @@ final class Session {
   var failedEdges: Set<Int32> = []
   /// Dyndep files that cannot be had in this build.
   var lostDyndeps: Set<Int32> = []
+  /// What was seen before the build is all that an earlier one looked at.
+  var followsCertificate = false
   /// The only edges that can be stale; nil: any can.
   var scope: Scope?
   /// Edges of the last plan.

@@ -121,7 +121,7 @@ extension TraceLog {
     guard descriptor < 0 else { return }
     try files.makeParents(of: path)
     if isForeign { try files.rename(path, to: path + ".old") }
-    descriptor = openat(files.descriptor, path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
+    descriptor = openat(files.descriptor, path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644)
     guard descriptor >= 0 else {
       throw QuenchError(.work, "cannot open the build log \"\(path)\": \(reason())")
     }
@@ -152,9 +152,10 @@ extension TraceLog {
         try: "free some space and build again; nothing that was recorded is lost")
     }
     written = end
-    guard buffer.count > TraceLog.mostInMemory else { return }
-    headCount = end
-    buffer.removeAll(keepingCapacity: true)
+    guard buffer.count > TraceLog.mostInMemory,
+      let map = FileMap(path, files: files, length: written)
+    else { return }
+    keep([], behind: map)
   }
 
   /// Of what is written, no more than this stays in memory.

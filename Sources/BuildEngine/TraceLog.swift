@@ -31,12 +31,12 @@ final class TraceLog {
   let path: String
   let files: FileSystem
   let paths: PathTable
-  /// The last bytes of the log, those that are not written yet among them. What is before them is
-  /// read from the file when it is asked for. No record lies in both.
+  /// The log's bytes from `headCount` on, those that are not written yet among them. No record lies
+  /// on both sides.
   @exclusivity(unchecked) var buffer: [UInt8] = []
-  /// How many bytes are before them.
-  @exclusivity(unchecked) var headCount = 0
-  @exclusivity(unchecked) private var window = LogWindow()
+  /// The bytes before them, as they lie in the file.
+  @exclusivity(unchecked) private var head: FileMap?
+  @exclusivity(unchecked) private(set) var headCount = 0
   /// Offset behind the last byte.
   var end: Int { headCount + buffer.count }
   /// First outputs of the edges that succeeded since the snapshot which the rest comes from.
@@ -47,8 +47,6 @@ final class TraceLog {
   var indexed = 0
   var written = 0
   var descriptor: Int32 = -1
-  /// Reads what is not in memory, before the log is opened for writing.
-  var reader: Int32 = -1
   /// Bytes that were cut off because they were torn or damaged.
   var cutBytes = 0
   var isForeign = false
@@ -87,10 +85,7 @@ final class TraceLog {
     states = Column()
   }
 
-  deinit {
-    if descriptor >= 0 { close(descriptor) }
-    if reader >= 0 { close(reader) }
-  }
+  deinit { if descriptor >= 0 { close(descriptor) } }
 
   static let header: [UInt8] = {
     var bytes = Array("QNCHLOG".utf8) + [0]
@@ -122,12 +117,21 @@ extension TraceLog {
   /// The text that a content had, where it was kept.
   func text(_ content: Int32) -> [UInt8]? { texts[content].map { bytes(in: $0) { Array($0) } } }
 
+  /// Leaves the beginning in the file, and keeps what is behind it.
+  func keep(_ tail: [UInt8], behind map: FileMap) {
+    head = map
+    headCount = map.bytes.count
+    buffer = tail
+  }
+
   /// Lends bytes of one record.
   func bytes<Result>(in range: Range<Int>, _ body: (UnsafeRawBufferPointer) -> Result) -> Result {
-    let isInMemory = range.lowerBound >= headCount
-    let window = isInMemory ? nil : self.window(over: range)
-    let first = window?.start ?? headCount
-    return (window?.bytes ?? buffer).withUnsafeBytes {
+    if let head, range.lowerBound < headCount {
+      defer { withExtendedLifetime(head) {} }
+      return body(UnsafeRawBufferPointer(rebasing: head.bytes[range]))
+    }
+    let first = headCount
+    return buffer.withUnsafeBytes {
       body(
         UnsafeRawBufferPointer(rebasing: $0[range.lowerBound - first..<range.upperBound - first]))
     }
@@ -135,27 +139,12 @@ extension TraceLog {
 
   @inline(__always)
   func word(at offset: Int) -> Int32 {
-    if offset >= headCount {
-      return buffer.withUnsafeBytes {
-        $0.loadUnaligned(fromByteOffset: offset - headCount, as: Int32.self)
-      }
+    if let head, offset < headCount {
+      return head.bytes.loadUnaligned(fromByteOffset: offset, as: Int32.self)
     }
-    let window = window(over: offset..<offset + 4)
-    return window.bytes.withUnsafeBytes {
-      $0.loadUnaligned(fromByteOffset: offset - window.start, as: Int32.self)
+    return buffer.withUnsafeBytes {
+      $0.loadUnaligned(fromByteOffset: offset - headCount, as: Int32.self)
     }
-  }
-
-  /// Bytes of the file. Whoever uses them keeps them, also when another part is read meanwhile.
-  @inline(__always)
-  private func window(over range: Range<Int>) -> LogWindow {
-    if range.lowerBound < window.start || range.upperBound > window.start + window.bytes.count {
-      // A record's length stands before it.
-      window = LogWindow(
-        descriptor >= 0 ? descriptor : reader, from: max(0, range.lowerBound - 64),
-        to: range.upperBound)
-    }
-    return window
   }
 
   /// Lends the payload of an edge's record.
@@ -184,36 +173,5 @@ extension TraceLog {
   /// First outputs of all edges with a record.
   func recordedOutputs() -> [Int32] {
     (0..<Int32(recordOffsets.count)).filter { recordOffsets[Int($0)] >= 0 }
-  }
-}
-
-/// A part of the log that was read from the file.
-private final class LogWindow {
-  let start: Int
-  let bytes: [UInt8]
-
-  init() {
-    start = 0
-    bytes = []
-  }
-
-  /// Reads at least that much; what cannot be read is zeros, which no key equals.
-  init(_ file: Int32, from start: Int, to end: Int) {
-    self.start = start
-    let count = max(end - start, 1 << 15)
-    bytes = [UInt8](unsafeUninitializedCapacity: count) { space, filled in
-      guard let base = space.baseAddress else { return }
-      while filled < count {
-        let more = pread(file, base + filled, count - filled, off_t(start + filled))
-        if more < 0, errno == EINTR { continue }
-        if more <= 0 { break }
-        filled += more
-      }
-      let missing = end - start - filled
-      if missing > 0 {
-        memset(base + filled, 0, missing)
-        filled += missing
-      }
-    }
   }
 }

@@ -32,7 +32,7 @@ enum Certificate {
     static let tail = 36
     /// The log's inode, size, change of content and of state, when the decision was made.
     static let log = 40
-    /// The id of the snapshot whose graph and log are those of the decision; 0: none.
+    /// The id of the snapshot that tells of the log's beginning; 0: none.
     static let snapshot = 64
   }
 

@@ -6,14 +6,19 @@ internal import Glibc
 
 /// A regular file's bytes, mapped for this process alone.
 ///
-/// Only for files that the engine replaces by renaming and never cuts while others may read them.
+/// Only for files that the engine replaces by renaming, or cuts only while it holds the lock.
 final class FileMap {
   let bytes: UnsafeRawBufferPointer
   let identity: Identity
 
-  /// - Parameter isScratch: what is written to the memory stays in this process.
+  /// - Parameters:
+  ///   - isScratch: what is written to the memory stays in this process.
+  ///   - length: only the beginning of a file that is read here and there.
   /// - Returns: nil when the file is missing, empty, not regular or cannot be mapped.
-  init?(_ path: String, files: FileSystem, isScratch: Bool = false, limit: Int = 1 << 32) {
+  init?(
+    _ path: String, files: FileSystem, isScratch: Bool = false, length: Int? = nil,
+    limit: Int = 1 << 36
+  ) {
     let file = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard file >= 0 else { return nil }
     defer { close(file) }
@@ -21,13 +26,15 @@ final class FileMap {
     guard cs_identify_open(file, &raw) == 0 else { return nil }
     identity = Identity(raw)
     let size = Int(clamping: identity.size)
-    guard identity.isRegular, size > 0, size <= limit,
+    let count = length ?? size
+    let isWhole = !isScratch && length == nil
+    guard identity.isRegular, count > 0, count <= size, count <= limit,
       let base = mmap(
-        nil, size, PROT_READ | (isScratch ? PROT_WRITE : 0),
-        MAP_PRIVATE | (isScratch ? 0 : Int32(MAP_POPULATE)), file, 0),
+        nil, count, PROT_READ | (isScratch ? PROT_WRITE : 0),
+        MAP_PRIVATE | (isWhole ? Int32(MAP_POPULATE) : 0), file, 0),
       base != MAP_FAILED
     else { return nil }
-    bytes = UnsafeRawBufferPointer(start: base, count: size)
+    bytes = UnsafeRawBufferPointer(start: base, count: count)
   }
 
   deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }

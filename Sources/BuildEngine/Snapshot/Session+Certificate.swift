@@ -59,14 +59,16 @@ extension Session {
         seen.append((node, scope.certificate.identity(index)))
       }
     }
-    if needsSnapshot { takeSnapshot() }
-    let isCovered = log.isIndexed && graph.origin == paths.origin
+    // A manifest that changed without making anything stale may change again before a file does.
+    if needsSnapshot, scope != nil || !followsCertificate || !summary.isNothingToDo {
+      takeSnapshot()
+    }
     let fresh =
       scope?.certificate.fresh
       ?? (graph.dyndeps.isEmpty ? planned.count { !graph.isPhony($0) } : summary.fresh)
     let bytes = Certificate.encode(
       files: seen, paths: paths, log: mark, fresh: fresh, terms: terms,
-      snapshot: isCovered ? paths.origin : 0)
+      snapshot: log.isIndexed ? paths.origin : 0)
     files.replaceCache(place, bytes)
   }
 

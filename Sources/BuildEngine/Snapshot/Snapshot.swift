@@ -61,7 +61,7 @@ final class Snapshot {
 
   /// Opens the snapshot of a directory; nil when there is any doubt.
   init?(_ options: BuildOptions, files: FileSystem) {
-    guard let map = FileMap(Snapshot.path(options), files: files, isScratch: true, limit: 1 << 36),
+    guard let map = FileMap(Snapshot.path(options), files: files, isScratch: true),
       let start = map.bytes.baseAddress, map.bytes.count >= Snapshot.headerSize,
       map.bytes.load(as: UInt64.self) == Snapshot.magic,
       map.bytes.load(fromByteOffset: 8, as: UInt32.self) == Snapshot.version,

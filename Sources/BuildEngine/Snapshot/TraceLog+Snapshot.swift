@@ -38,24 +38,25 @@ extension TraceLog {
       pathOfNode.count == states.count, pathOfNode.count == recordOffsets.count,
       pathOfNode.count == stats.count, pathOfNode.count == statContents.count,
       pathOfNode.count == contentHead.count,
-      let tail = rest(from: length, size)
+      let map = FileMap(path, files: files, length: length),
+      map.identity.size == UInt64(size), let tail = rest(from: length, size)
     else { return nil }
-    headCount = length
+    keep(tail, behind: map)
     isIndexed = true
     indexed = length
-    buffer = tail
     scan(from: 0)
   }
 
   /// What was appended since. Nil when it cannot be read.
   private func rest(from start: Int, _ size: Int) -> [UInt8]? {
-    reader = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC)
-    guard reader >= 0 else { return nil }
+    let file = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return nil }
+    defer { close(file) }
     var isWhole = true
     let bytes = [UInt8](unsafeUninitializedCapacity: size - start + 1 << 16) { space, filled in
       while isWhole, filled < size - start {
         let count = pread(
-          reader, space.baseAddress.map { $0 + filled }, size - start - filled,
+          file, space.baseAddress.map { $0 + filled }, size - start - filled,
           off_t(start + filled))
         if count < 0, errno == EINTR { continue }
         isWhole = count > 0
