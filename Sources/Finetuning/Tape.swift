@@ -107,21 +107,66 @@ final class Tape {
     letGoOfInputs()
     isRecorded = false
   }
+}
 
+// MARK: - Memory
+
+extension Tape {
   /// Bytes of the activations that training holds, gradients and scratch, about.
   func estimatedBytes(samples: Int) -> Int {
-    var held: Set<ObjectIdentifier> = []
-    var elements = 0
-    var largest = 0
+    let weights = parameters.reduce(0) { $0 + $1.parameter.count }
+    return mostElements * samples * machine.elementSize + 7 * weights * 4 + 30_000_000
+  }
+
+  /// The most elements of one sample that a step of training holds at once, and twice the largest
+  /// tensor for scratch: the step is gone through without computing anything.
+  private var mostElements: Int {
+    // Which tensor's memory a tensor lies in. Fake quantizers are applied while layers read.
+    var roots: [ObjectIdentifier: TapeTensor] = [:]
+    func root(_ tensor: TapeTensor) -> TapeTensor { roots[ObjectIdentifier(tensor)] ?? tensor }
+    for step in operators where step.allocatesOutput {
+      if let input = step.inputs.first { roots[ObjectIdentifier(step.output)] = root(input) }
+    }
+    var (now, most, largest) = (0, 0, 0)
+    /// Tensors that lie in a root's memory and are still needed.
+    var data: [ObjectIdentifier: Set<ObjectIdentifier>] = [:]
+    func hold(_ tensor: TapeTensor) {
+      let root = root(tensor)
+      if data[ObjectIdentifier(root), default: []].isEmpty { now += root.count }
+      data[ObjectIdentifier(root), default: []].insert(ObjectIdentifier(tensor))
+      largest = max(largest, root.count)
+      most = max(most, now)
+    }
+    func release(_ tensor: TapeTensor) {
+      let root = root(tensor)
+      guard data[ObjectIdentifier(root)]?.remove(ObjectIdentifier(tensor)) != nil else { return }
+      if data[ObjectIdentifier(root)]?.isEmpty == true { now -= root.count }
+    }
+    for input in inputs { hold(input) }
     for (index, step) in operators.enumerated() {
-      let tensors = isActive[index] ? step.kept + [step.output] : [step.output]
-      for tensor in tensors where tensor.isBatched && held.insert(ObjectIdentifier(tensor)).inserted
+      if step.output.isBatched, !(step is FakeQuantizer) { hold(step.output) }
+      for tensor in releasedInTraining[index] { release(tensor) }
+    }
+    // Backward: a gradient lives from the first reader's turn to that of the operator that made
+    // the tensor.
+    var gradients: Set<ObjectIdentifier> = []
+    for (index, step) in operators.enumerated().reversed() {
+      if isActive[index] {
+        for tensor in step.inputs where tensor.isBatched {
+          guard gradients.insert(ObjectIdentifier(root(tensor))).inserted else { continue }
+          now += root(tensor).count
+        }
+        most = max(most, now)
+      }
+      release(step.output)
+      if root(step.output) === step.output,
+        gradients.remove(ObjectIdentifier(step.output)) != nil
       {
-        elements += tensor.count
-        largest = max(largest, tensor.count)
+        now -= step.output.count
       }
     }
-    let weights = parameters.reduce(0) { $0 + $1.parameter.count }
-    return (elements + 3 * largest) * samples * machine.elementSize + 7 * weights * 4 + 30_000_000
+    // A sixth for free buffers that are too small or too large for what is asked for. The pictures
+    // lie in arrays of their own while they are put together.
+    return most + most / 6 + 2 * largest + 2 * inputs.reduce(0) { $0 + $1.count }
   }
 }

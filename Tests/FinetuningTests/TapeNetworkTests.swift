@@ -151,4 +151,28 @@ struct TapeNetworkTests {
       }
     }
   }
+
+  @Test(
+    "the memory that a step takes is told beforehand: not less than it takes, nor twice as much",
+    .enabled(if: SharedNetworks.isThere, "needs the shared networks"),
+    arguments: ["resnet20_cifar10", "mobilenet_v1_025", "cct_cifar10"])
+  func memory(name: String) throws {
+    let model = try SharedNetworks.folded(name)
+    let graph = try TrainableGraph(
+      model, config: nil, scales: SharedNetworks.scales(model, plan: .perChannel))
+    graph.computesScaleGradients = true
+    let batch = name.contains("cifar10") ? 16 : 4
+    let pictures = [Float](repeating: 0.5, count: batch * graph.inputCount)
+    for _ in 0..<2 {
+      graph.zeroGradients()
+      _ = try graph.forward(pictures, count: batch, training: true)
+      graph.backward([Float](repeating: 0.1, count: batch * graph.classes))
+    }
+    let numbers = graph.parameters.reduce(0) { $0 + $1.count }
+    let fixed = 30_000_000 + 7 * 4 * numbers
+    let taken = graph.tape.machine.arena.total
+    let estimate = graph.estimatedBytes(count: batch) - fixed
+    #expect(estimate >= taken, "\(estimate) for \(taken)")
+    #expect(estimate < 2 * taken, "\(estimate) for \(taken)")
+  }
 }
