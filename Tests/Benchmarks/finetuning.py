@@ -76,7 +76,7 @@ PROJECTS = {
       - layout: NCHW
     finetune:
       enabled: true
-      data: {arrays: fashion/train-images-idx3-ubyte.gz, labels: fashion/train-labels-idx1-ubyte.gz, limit: 4000}
+      data: {arrays: fashion/train-images-idx3-ubyte.gz, labels: fashion/train-labels-idx1-ubyte.gz, limit: 12000}
 """,
     "mobilenet-tensor": """
     model: data/models/mobilenet_v1_025.onnx
@@ -212,11 +212,9 @@ class Bench:
             lines = [f"{array_path}#images:{i}\t{label}" for i, label in enumerate(labels)]
         elif base == "fashion":
             # 2,000 of the 60,000 training pictures that none of the rows trains on.
-            name = "fashion/train-images-idx3-ubyte.gz"
-            first = read(self.path(settings, "finetune.samples")).splitlines()[0]
-            prefix = first.split("\t")[0].rsplit(":", 1)[0] if ":" in first else name + "#0"
             labels = idx_labels(os.path.join(FASHION, "train-labels-idx1-ubyte.gz"))
-            lines = [f"{prefix}:{i}\t{labels[i]}" for i in range(20000, 22000)]
+            lines = [f"fashion/train-images-idx3-ubyte.gz#{i}\t{labels[i]}"
+                     for i in range(20000, 22000)]
         else:
             return None
         return os.path.relpath(self.write(f"sets/{base}-{which}.samples", "\n".join(lines) + "\n"),
@@ -462,6 +460,8 @@ COSINE = {"schedule": "cosine", **AUGMENTED}
 # What `choose` found for 4 bits; two epochs of the deep network, which cost as much as six of the other.
 CHOSEN = {"epochs": 6, "learningRate": 0.002, **COSINE, **FOUR}
 EPOCHS = {"resnet56": 2}
+# And for 8 bits.
+LONGER = {"epochs": 4, "learningRate": 0.001, **COSINE}
 LABELS = {"loss": "crossEntropy"}
 BOTH = {"loss": "both"}
 
@@ -487,11 +487,30 @@ def choose_rows():
     ]
     rows = [Row("choose", "resnet20", name, values, 11, dev=True,
                 kind="ptq" if name == "ptq" else "qat") for name, values in settings]
+    six = dict(FOUR, epochs=6, schedule="cosine", learningRate=0.002)
+    flip = {"flip": True}
+    for name, few, values in [
+        ("ptq", 40, FOUR),
+        ("6 epochs at 0.002, flip, crop by 4", 4000, dict(six, **AUGMENTED)),
+        ("6 epochs at 0.002, flip, crop by 1", 4000, dict(six, flip=True, padding=1)),
+        ("6 epochs at 0.002, flip", 4000, dict(six, **flip)),
+        ("6 epochs at 0.002", 4000, six),
+        ("6 epochs at 0.0005, flip", 4000, dict(six, **flip, learningRate=0.0005)),
+        ("6 epochs at 0.002, flip, 12,000 pictures", 0, dict(six, **flip)),
+        ("6 epochs at 0.002, flip, labels", 4000, dict(six, **flip, **LABELS)),
+        ("6 epochs at 0.0005, flip, labels", 4000, dict(six, **flip, **LABELS, learningRate=0.0005)),
+        ("6 epochs at 0.0001, flip, labels", 4000, dict(six, **flip, **LABELS, learningRate=0.0001)),
+        ("6 epochs at 0.0005, flip, labels, 12,000 pictures", 0,
+         dict(six, **flip, **LABELS, learningRate=0.0005)),
+        ("6 epochs at 0.0005, flip, both", 4000, dict(six, **flip, **BOTH, learningRate=0.0005)),
+    ]:
+        rows.append(Row("choose", "fashion", name, values, 11, dev=True, few=few,
+                        kind="ptq" if name == "ptq" else "qat"))
     for name, values in [
         ("ptq", {}), ("auto", {}), ("auto, ten times the rate", {"learningRate": 1e-3}),
         ("auto, AdamW at 0.0001", {"learningRate": 1e-4, "optimizer": "adamW"}),
         ("auto, AdamW at 0.00001", {"learningRate": 1e-5, "optimizer": "adamW"}),
-        ("4 epochs at 0.001, cosine", dict(COSINE, epochs=4, learningRate=1e-3)),
+        ("4 epochs at 0.001, cosine", LONGER),
     ]:
         rows.append(Row("choose8", "resnet20", name, values, 11, dev=True,
                         kind="ptq" if name == "ptq" else "qat"))
@@ -504,6 +523,8 @@ def w8_rows():
         rows.append(Row("w8", network, "ptq", {}, kind="ptq"))
         for seed in SEEDS[:1] if network == "resnet56" else SEEDS:
             rows.append(Row("w8", network, "auto", {}, seed))
+        for seed in SEEDS[:1] if network == "resnet56" else SEEDS:
+            rows.append(Row("w8", network, "longer", dict(LONGER), seed))
         rows.append(Row("w8", network, "labels", LABELS, 1))
         rows.append(Row("w8", network, "control: labels, float, then PTQ", LABELS, 1,
                         kind="control"))
