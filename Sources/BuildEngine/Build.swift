@@ -34,7 +34,12 @@ public final class Build {
   public init(_ options: BuildOptions, after glance: Glance? = nil) throws(QuenchError) {
     self.options = options
     self.glance = glance
-    if let glance { files = glance.files } else { files = try FileSystem(options.directory) }
+    if let glance {
+      files = glance.files
+    } else {
+      files = try FileSystem(options.directory)
+      if options.measures { files.metrics = BuildMetrics() }
+    }
     opened = cs_now()
     let snapshot = Snapshot(options, files: files)
     if let snapshot, snapshot.isCurrent || glance?.certificate?.snapshot == snapshot.id,
@@ -71,9 +76,11 @@ public final class Build {
   private static func parse(_ options: BuildOptions, _ files: FileSystem, _ paths: PathTable)
     throws(QuenchError) -> Graph
   {
-    try Parser.parse(
-      options.manifest, files: files, paths: paths,
-      refusesSelfReference: options.refusesSelfReference)
+    try files.measured(.manifest) { () throws(QuenchError) -> Graph in
+      try Parser.parse(
+        options.manifest, files: files, paths: paths,
+        refusesSelfReference: options.refusesSelfReference)
+    }
   }
 
   /// The path of a file beside the log.
@@ -124,13 +131,17 @@ public final class Build {
     } else {
       glance = try Glance(options, targets: targets)
     }
-    if let summary = glance.nothingToDo { return summary }
+    if glance.files !== files { files.metrics?.add(glance.files.metrics) }
+    if var summary = glance.nothingToDo {
+      summary.metrics = files.metrics
+      return summary
+    }
     var lock: BuildLock?
     if !options.dryRun {
       lock = try BuildLock(lockPath, files: files) { events(.waitingForLock(pid: $0)) }
     }
     try rereadIfChanged()
-    let log = try openLog(glance)
+    let log = try files.measured(.log) { () throws(QuenchError) -> TraceLog in try openLog(glance) }
     if !options.dryRun { try log.openForWriting() }
     if log.isForeign {
       events(.warning("the build log is of another version; everything is built anew"))
@@ -174,6 +185,7 @@ public final class Build {
     }
     try session.cache?.trim()
     session.summary.bytesRead = session.states.bytesRead
+    session.summary.metrics = files.metrics
     if !options.dryRun, log.wantsCompaction {
       try log.compact()
     } else if !options.dryRun, isPlanned, log.cutBytes == 0, !log.isForeign {

@@ -129,6 +129,8 @@ public struct BuildSummary: Sendable {
   public var interrupted = false
   /// Bytes that were read to digest files.
   public var bytesRead = 0
+  /// Where the time went; only where `BuildOptions.measures` asks for it.
+  public var metrics: BuildMetrics?
 
   /// A build that has done nothing yet.
   public init() {}

@@ -49,6 +49,8 @@ public struct BuildOptions: Sendable {
   public var keepsResponseFiles = false
   /// Leaves depfiles of `deps = gcc` (`-d keepdepfile`).
   public var keepsDepfiles = false
+  /// Measures the steps of the build (`-d stats`).
+  public var measures = false
   /// A phony edge that names itself is an error (`-w phonycycle=err`).
   public var refusesSelfReference = false
   /// Quench's own executable, which commands call by the name `quench`; nil: found through PATH.

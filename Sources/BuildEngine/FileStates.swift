@@ -105,7 +105,9 @@ final class FileStates {
       let identity = early.changed[index] ?? certificate.identity(index)
       return identity.inode == 0 ? nil : identity
     }
-    return try files.identity(node, in: paths)
+    return try files.measured(.look) { () throws(QuenchError) -> Identity? in
+      try files.identity(node, in: paths)
+    }
   }
 
   /// Every file that this build looked at, with what was seen; nil when one of them could change
@@ -207,7 +209,9 @@ final class FileStates {
       note(node, content, identity, settled: true)
       return content
     }
-    return try digest(node, identity)
+    return try files.measured(.digest) { () throws(QuenchError) -> Int32 in
+      try digest(node, identity)
+    }
   }
 
   private func note(_ node: Int32, _ content: Int32, _ identity: Identity?, settled: Bool) {

@@ -51,6 +51,8 @@ final class FileSystem {
   let descriptor: Int32
   /// The device whose stamps are known to differ after every look; see `BuildLock.probe`.
   var fineDevice: UInt64?
+  /// Filled where the options ask for it.
+  var metrics: BuildMetrics?
 
   init(_ directory: String) throws(QuenchError) {
     self.directory = directory

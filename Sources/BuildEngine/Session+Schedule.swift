@@ -10,8 +10,9 @@ extension Session {
   func perform(_ nodes: [Int32], _ scope: Scope?, _ events: (BuildEvent) -> Void)
     throws(QuenchError)
   {
-    let plan = try Plan(
-      targets: nodes, graph: graph, states: states, staleness: staleness, scope: scope)
+    let plan = try files.measured(.plan) { () throws(QuenchError) -> Plan in
+      try Plan(targets: nodes, graph: graph, states: states, staleness: staleness, scope: scope)
+    }
     planned = plan.steps
     var limit = options.keepGoing
     if limit > 0 {
@@ -36,7 +37,9 @@ extension Session {
         }
       case .start(let step):
         do throws(QuenchError) {
-          try start(step, plan.steps[step], &scheduler, events)
+          try files.measured(.start) { () throws(QuenchError) in
+            try start(step, plan.steps[step], &scheduler, events)
+          }
         } catch {
           failure = failure ?? error
           tokens?.ended(step)
@@ -122,7 +125,10 @@ extension Session {
       scheduler.examined(step, isStale: false)
       return
     }
-    switch try staleness.verdict(for: edge) {
+    let verdict = try files.measured(.decide) { () throws(QuenchError) -> Verdict in
+      try staleness.verdict(for: edge)
+    }
+    switch verdict {
     case .fresh:
       if options.reportsFresh { events(.skipped(try build.info(edge))) }
       scheduler.examined(step, isStale: false)
@@ -242,7 +248,9 @@ extension Session {
         finished += 1
         var outcome = EdgeOutcome.interrupted
         do throws(QuenchError) {
-          outcome = try conclude(run, code, output, duration, events)
+          outcome = try files.measured(.finish) { () throws(QuenchError) -> EdgeOutcome in
+            try conclude(run, code, output, duration, events)
+          }
         } catch {
           failure = failure ?? error
           outcome = .failed(code: 1, message: error.message)

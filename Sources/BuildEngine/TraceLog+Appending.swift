@@ -137,11 +137,13 @@ extension TraceLog {
   func flush() throws(QuenchError) {
     guard descriptor >= 0, written < end else { return }
     let from = written - headCount
-    let count = buffer.withUnsafeBytes { bytes -> Int in
-      guard let base = bytes.baseAddress else { return 0 }
-      while true {
-        let count = Glibc.write(descriptor, base + from, bytes.count - from)
-        if count >= 0 || errno != EINTR { return count }
+    let count = files.measured(.write) {
+      buffer.withUnsafeBytes { bytes -> Int in
+        guard let base = bytes.baseAddress else { return 0 }
+        while true {
+          let count = Glibc.write(descriptor, base + from, bytes.count - from)
+          if count >= 0 || errno != EINTR { return count }
+        }
       }
     }
     guard count == buffer.count - from else {

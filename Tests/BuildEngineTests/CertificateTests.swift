@@ -108,7 +108,7 @@ struct CertificateTests {
     let irrelevant: Set = [
       "directory", "jobs", "keepGoing", "loadLimit", "verbose", "explain", "cache",
       "usesJobserver", "memoryLimit", "ticks", "wantsEstimate", "keepsResponseFiles",
-      "keepsDepfiles",
+      "keepsDepfiles", "measures",
     ]
     for child in Mirror(reflecting: BuildOptions()).children {
       let name = child.label ?? ""

@@ -179,6 +179,25 @@ struct NinjaNameTests {
     #expect(run.errors.contains("ninja explain: o is dirty: o is missing"))
   }
 
+  @Test("-d stats shows how often each step was taken and how long it took")
+  func stats() throws {
+    let tree = try Tree(Self.rules + "build b: cp a\nbuild c: cp b\n", ["a": "1"])
+    let first = try tree.ninja("-d", "stats").output
+    #expect(first.contains("[2/2] COPY c\nmetric"), "\(first)")
+    for step in ["command start", "command end", "edge verdict"] {
+      let line = first.split(separator: "\n").first { $0.hasPrefix(step) }
+      #expect(line?.split(separator: "\t").dropFirst().first == "2     ", "\(step): \(first)")
+    }
+    #expect(first.contains("manifest parse") && first.contains("log write"), "\(first)")
+    usleep(30_000)
+    _ = try tree.ninja()
+    let null = try tree.ninja("-d", "stats").output
+    #expect(null.hasPrefix("ninja: no work to do.\nmetric"), "\(null)")
+    #expect(null.contains("certified file") && !null.contains("manifest parse"), "\(null)")
+    let quench = try tree.run(Project.binary, ["build", "-f", "build.ninja", "-d", "stats"])
+    #expect(quench.output.contains("metric") && quench.output.contains("nothing to do"))
+  }
+
   @Test(
     "GNU make's jobserver limits what runs at once",
     .enabled(if: NeighboursTests.tool("make") != nil, "make is not installed"))

@@ -29,6 +29,7 @@ public final class Glance {
   /// - Throws: `.noInput` when the directory cannot be entered.
   public init(_ options: BuildOptions, targets: [String]) throws(QuenchError) {
     files = try FileSystem(options.directory)
+    if options.measures { files.metrics = BuildMetrics() }
     taken = cs_now()
     guard !options.dryRun, !options.reportsFresh,
       let map = FileMap(Certificate.path(options, targets: targets), files: files),
@@ -54,6 +55,7 @@ public final class Glance {
     guard changed.isEmpty, certificate.terms.open.isEmpty else { return }
     var summary = BuildSummary()
     summary.fresh = certificate.fresh
+    summary.metrics = files.metrics
     nothingToDo = summary
   }
 
@@ -73,7 +75,9 @@ public final class Glance {
     var differs = [UInt8](repeating: 0, count: certificate.count)
     let failure = differs.withUnsafeMutableBufferPointer { differs -> Int32 in
       guard let base = differs.baseAddress else { return 0 }
-      return certificate.sweep(files.descriptor, threads, base)
+      return files.measured(.compare, count: certificate.count) {
+        certificate.sweep(files.descriptor, threads, base)
+      }
     }
     guard failure == 0 else { return false }
     for (index, differs) in differs.enumerated() where differs != 0 {

@@ -16,7 +16,18 @@ struct BuildCommand: ParsableCommand {
   @Argument(help: "Targets; without any, everything.") var targets: [String] = []
 
   func run() throws {
-    let run = try BuildRun(project, options)
+    var build = try project.prepare()
+    // What would run is known only from an up-to-date manifest; bringing it there is no stage's work.
+    if options.dryRun { _ = try ProjectOptions.question(build) }
+    options.apply(to: &build)
+    let glance = try Glance(build, targets: targets)
+    if let summary = glance.nothingToDo, !options.events, options.trace == nil {
+      if !options.quiet { Terminal.print("quench: nothing to do") }
+      if let metrics = summary.metrics { MetricsTable.show(metrics) }
+      return
+    }
+    let run = try BuildRun(
+      build, quiet: options.quiet, events: options.events, trace: options.trace, after: glance)
     let summary: BuildSummary
     do throws(QuenchError) {
       summary = try run.build(targets)
@@ -110,6 +121,7 @@ final class BuildRun {
       display.repeatFailures()
     }
     if saysNothingToDo || !summary.isNothingToDo { display.end(summary) }
+    if let metrics = summary.metrics { MetricsTable.show(metrics) }
     return summary
   }
 

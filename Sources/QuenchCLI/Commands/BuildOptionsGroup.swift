@@ -121,8 +121,10 @@ struct RunOptions: ParsableArguments {
 
   @Option(
     name: .customShort("d", allowingJoined: true),
-    help: ArgumentHelp("explain: say why each edge runs.", valueName: "mode"))
-  var debug: DebugMode?
+    help: ArgumentHelp(
+      "explain: say why each edge runs; stats: say where the time went; keeprsp, keepdepfile: "
+        + "leave response files, depfiles.", valueName: "mode"))
+  var debug: [DebugMode] = []
 
   @Flag(help: "Leave outputs that no edge makes any more.") var keepDead = false
   @Flag(help: "Make edited files anew; what was edited is kept beside them.")
@@ -136,7 +138,7 @@ struct RunOptions: ParsableArguments {
   var trace: String?
 
   enum DebugMode: String, ExpressibleByArgument, CaseIterable {
-    case explain
+    case explain, stats, keeprsp, keepdepfile
   }
 
   mutating func validate() throws {
@@ -150,7 +152,10 @@ struct RunOptions: ParsableArguments {
     options.loadLimit = load
     options.dryRun = dryRun
     options.verbose = verbose
-    options.explain = debug == .explain
+    options.explain = debug.contains(.explain)
+    options.measures = debug.contains(.stats)
+    options.keepsResponseFiles = debug.contains(.keeprsp)
+    options.keepsDepfiles = debug.contains(.keepdepfile)
     options.keepDead = keepDead
     options.discardEdits = discardEdits
     if let cache { options.cache = cache ? .on(limit: nil) : .off }

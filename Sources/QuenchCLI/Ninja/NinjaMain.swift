@@ -62,6 +62,7 @@ struct NinjaMain {
     let glance = try Glance(options, targets: words)
     if glance.nothingToDo != nil {
       if !isQuiet { Terminal.print("ninja: no work to do.") }
+      if let metrics = glance.nothingToDo?.metrics { MetricsTable.show(metrics) }
       return 0
     }
     let build: Build
@@ -76,7 +77,9 @@ struct NinjaMain {
       format: format, isQuiet: isQuiet, isVerbose: isVerbose, isDryRun: options.dryRun,
       explains: options.explain)
     let summary = try build.run(targets: words) { status.show($0) }
-    return status.end(summary, keepGoing: options.keepGoing)
+    let code = status.end(summary, keepGoing: options.keepGoing)
+    if let metrics = summary.metrics { MetricsTable.show(metrics) }
+    return code
   }
 }
 
@@ -224,7 +227,8 @@ extension NinjaMain {
       case "explain": options.explain = true
       case "keeprsp": options.keepsResponseFiles = true
       case "keepdepfile": options.keepsDepfiles = true
-      case "stats", "nostatcache": break
+      case "stats": options.measures = true
+      case "nostatcache": break
       default:
         throw QuenchError(
           .usage,
