@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // BuildEngine: one spelling for one path.
 
+internal import Diagnostics
+
 /// Folds `a//b`, `a/./b` and `a/b/../c`, so that every spelling of a path is one node.
 ///
 /// Leading `../` stay, `/..` of an absolute path stays, symbolic links are not looked at
@@ -35,6 +37,19 @@ enum CanonicalPath {
     var bytes = Array(path.utf8)
     fold(&bytes)
     return String(decoding: bytes, as: UTF8.self)
+  }
+
+  /// Whether a path is text. Messages, events and the cache name files as text, so that others could
+  /// be mistaken for one another.
+  static func isText(_ path: [UInt8]) -> Bool {
+    path.allSatisfy { $0 < 0x80 } || String(validating: path, as: UTF8.self) != nil
+  }
+
+  /// The error for a path that is not.
+  static func notText(_ path: [UInt8], at place: Place?) -> QuenchError {
+    QuenchError(
+      .data, "the path \"\(String(decoding: path, as: UTF8.self))\" is not UTF-8", at: place,
+      try: "another name for the file")
   }
 
   /// Whether there is anything to fold; most paths have nothing, and this costs one pass.

@@ -52,6 +52,9 @@ struct DepFile {
       sawText = true
       var (name, endsTarget) = DepFile.name(bytes, &index)
       CanonicalPath.fold(&name)
+      guard CanonicalPath.isText(name) else {
+        throw CanonicalPath.notText(name, at: .file(path))
+      }
       if inTargets {
         if !name.isEmpty {
           ruleTargets.append(name)

@@ -174,16 +174,9 @@ extension Session {
       throw QuenchError(
         .data, "edge with deps=gcc but no depfile makes no sense", at: graph.place(run.edge))
     }
-    guard !path.isEmpty, try files.identity(path) != nil else { return [] }
-    let depfile = try DepFile(try files.read(path), path: path)
+    guard let nodes = try graph.depfileInputs(run.edge, files) else { return [] }
     if graph.has(.deps, run.edge), try !graph.value(.deps, of: run.edge).isEmpty {
       if !options.keepsDepfiles { try files.remove(path) }
-    }
-    var known = Set(graph.outputs(run.edge)).union(graph.inputs(run.edge))
-    var nodes: [Int32] = []
-    for input in depfile.inputs {
-      let node = input.withUnsafeBufferPointer { paths.intern($0) }
-      if known.insert(node).inserted { nodes.append(node) }
     }
     return nodes
   }
@@ -282,10 +275,13 @@ extension Session {
   /// Takes outputs that a generator's user made by hand as if the edge had made them.
   func adopt(_ edge: Int32) throws(QuenchError) {
     var observed = Observed()
-    if let record = log.record(graph.firstOutput(edge)) {
+    if let found = try graph.depfileInputs(edge, files) {
+      observed.discovered = found
+    } else if let record = log.record(graph.firstOutput(edge)) {
       let old = DecodedRecord(record, in: log).fields
       observed.discovered = old.discovered.compactMap { log.node(ofContent: $0) }
     }
+    for node in observed.discovered { try states.refresh(node) }
     var outputs: [(path: Int32, content: Int32)] = []
     for node in graph.outputs(edge) {
       outputs.append((log.pathID(node), try states.current(node)))

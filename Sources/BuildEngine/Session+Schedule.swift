@@ -212,7 +212,7 @@ extension Session {
     events(.started(run.info, run.reason, counts(scheduler)))
     do throws(QuenchError) {
       try runner.start(
-        step, Array(run.info.command.utf8), console: run.info.usesConsole,
+        step, try graph.value(.command, of: edge), console: run.info.usesConsole,
         progress: graph.isSet(.progress, of: edge))
     } catch {
       runs[step] = nil

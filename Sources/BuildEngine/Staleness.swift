@@ -257,7 +257,13 @@ extension Staleness {
       guard try states.exists(node), let identity = states.identity(node) else { return false }
       oldest = min(oldest, identity.modified)
     }
-    for node in graph.inputs(edge) {
+    // What a generator read may stand in its depfile only, as with GN; one that cannot be read
+    // says nothing, and the generator runs.
+    let found = try? graph.depfileInputs(edge, states.files)
+    if found == nil, graph.has(.depfile, edge), log.record(graph.firstOutput(edge)) == nil {
+      return false
+    }
+    for node in Array(graph.inputs(edge)) + (found ?? []) {
       if try states.current(node) == TraceLog.always { return false }
       guard let identity = states.identity(node) else { continue }
       if identity.modified > oldest { return false }

@@ -165,6 +165,34 @@ struct NinjaBuildTests {
     #expect(Set(try world.build().ran) == ["s", "z"])
   }
 
+  @Test("B10: a generator made by hand whose inputs stand in its depfile wakes when one changes")
+  func generatorDepfile() throws {
+    let manifest = """
+      rule gen
+        command = echo ran >> ran; touch $out; echo '$out: conf' > $out.d
+      build stamp: gen
+        generator = 1
+        depfile = stamp.d
+
+      """
+    // As GN leaves it: stamp and depfile are there before the first build.
+    let world = World("", ["conf": "1\n", "stamp": "", "stamp.d": "stamp: conf\n"])
+    world.write("build.ninja", manifest)
+    world.touch("conf", secondsFromNow: -10)
+    #expect(try world.build().ran.isEmpty)
+    world.write("conf", "2\n")
+    #expect(try world.build().ran == ["stamp"])
+    #expect(try world.build().ran.isEmpty)
+    // A newer input or no depfile: not what the generator would have left.
+    let newer = World("", ["stamp": "", "stamp.d": "stamp: conf\n", "conf": "1\n"])
+    newer.touch("stamp", secondsFromNow: -10)
+    newer.write("build.ninja", manifest)
+    #expect(try newer.build().ran == ["stamp"])
+    let bare = World("", ["stamp": ""])
+    bare.write("build.ninja", manifest)
+    #expect(try bare.build().ran == ["stamp"])
+  }
+
   @Test("B11: what stands there but not in the log runs; an edge without inputs runs once")
   func unlogged() throws {
     let world = World(

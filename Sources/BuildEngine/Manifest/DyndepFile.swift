@@ -111,6 +111,9 @@ struct DyndepFile {
       throw QuenchError(.data, "empty path", at: lexer.place(text.start))
     }
     CanonicalPath.fold(&bytes)
+    guard CanonicalPath.isText(bytes) else {
+      throw CanonicalPath.notText(bytes, at: lexer.place(text.start))
+    }
     return bytes.withUnsafeBufferPointer { graph.paths.intern($0) }
   }
 

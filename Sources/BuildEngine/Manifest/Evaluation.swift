@@ -169,7 +169,12 @@ extension Graph {
   func string(_ key: RuleKey, of edge: Int32, quoting: Quoting = .shell) throws(QuenchError)
     -> String
   {
-    String(decoding: try value(key, of: edge, quoting: quoting), as: UTF8.self)
+    let value = try value(key, of: edge, quoting: quoting)
+    // Only paths are asked for without quotes.
+    guard quoting != .none || CanonicalPath.isText(value) else {
+      throw CanonicalPath.notText(value, at: place(edge))
+    }
+    return String(decoding: value, as: UTF8.self)
   }
 
   /// Whether a key has a value other than nothing: any text is true, `0` too, as in Ninja.

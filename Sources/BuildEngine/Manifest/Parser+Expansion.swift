@@ -13,6 +13,9 @@ extension Parser {
       throw QuenchError(.data, "empty path", at: lexer.place(text.start))
     }
     CanonicalPath.fold(&scratch)
+    guard CanonicalPath.isText(scratch) else {
+      throw CanonicalPath.notText(scratch, at: lexer.place(text.start))
+    }
     return scratch.withUnsafeBufferPointer { graph.paths.intern($0) }
   }
 
