@@ -13,7 +13,9 @@ extension Preprocessing {
     let value = try ArtifactJSON.decodePlain(JSONValue.self, from: json, path: path)
     do throws(QuenchError) {
       guard case .array(let items) = value else {
-        throw QuenchError(.data, "the preprocessing is a list of steps, not \(value.kind)")
+        throw QuenchError(
+          .data, "the preprocessing is a list of steps, not \(value.kind)",
+          try: #"steps in order, for example [{normalize: {scale: "1/255", mean: 0.5, std: 0.5}}]"#)
       }
       var steps: [Step] = []
       for (index, item) in items.enumerated() {

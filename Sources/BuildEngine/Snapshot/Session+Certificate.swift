@@ -12,7 +12,7 @@ extension Session {
   /// Both save time and nothing else: where they cannot be written, there are none.
   func certify(targets: [String], log path: String, opened: Int64) {
     guard !summary.interrupted, summary.removed.isEmpty, graph.warnings.isEmpty,
-      let open = try? openEdges(), var seen = states.looked(),
+      let open = (try? openEdges()) ?? nil, var seen = states.looked(),
       let mark = try? files.identity(path)
     else { return }
     // The cache's own variable may hold something that is an error.
@@ -73,22 +73,18 @@ extension Session {
   }
 
   /// Edges that are not fresh by what was seen last, among those that could be otherwise: a command
-  /// may have changed a file that other edges had looked at before.
-  private func openEdges() throws(QuenchError) -> [Int32] {
+  /// may have changed a file that other edges had looked at before. Nil where nobody can tell.
+  private func openEdges() throws(QuenchError) -> [Int32]? {
     if summary.isNothingToDo, summary.edits.isEmpty, scope == nil { return [] }
     // What dyndep files told of may be another thing by now.
-    guard graph.dyndeps.isEmpty else { throw QuenchError(.bug, "a graph that may change") }
+    guard graph.dyndeps.isEmpty else { return nil }
     var open: [Int32] = []
     for edge in scope?.needed ?? planned where !graph.isPhony(edge) {
-      guard case .fresh = try staleness.verdict(for: edge) else {
-        open.append(edge)
-        continue
-      }
+      if try !isFresh(edge) { open.append(edge) }
     }
     for edge in manifestPlan where !graph.isPhony(edge) && scope?.isAffected(edge) != false {
-      guard case .fresh = try staleness.verdict(for: edge) else {
-        throw QuenchError(.bug, "the manifest is stale again")
-      }
+      // The manifest is stale again.
+      guard try isFresh(edge) else { return nil }
     }
     guard let scope else { return open }
     // Nobody asked the other edges. If one of their files is another one, it stays to be asked.
@@ -97,6 +93,11 @@ extension Session {
       open += scope.neighbours(node, graph).filter { !scope.isAffected($0) }
     }
     return open
+  }
+
+  private func isFresh(_ edge: Int32) throws(QuenchError) -> Bool {
+    if case .fresh = try staleness.verdict(for: edge) { return true }
+    return false
   }
 
   /// Puts graph, names and the log's index down for the next build.
