@@ -50,7 +50,7 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
   public var padding: Int?
   /// The one seed.
   public var seed: UInt64?
-  /// Share of the samples that judge, 0...0.9.
+  /// Share of the samples that judge, above 0, up to 0.9.
   public var heldBack: Double?
   /// Epochs without gain before the run stops; 0: never.
   public var patience: Int?

@@ -25,7 +25,7 @@ public struct TrainingSettings: Sendable, Equatable, Codable {
   public var schedule: ScaleSchedule
   /// How pictures are changed.
   public var augmentation: Augmentation
-  /// Share of the samples that judge and never train, 0...0.9.
+  /// Share of the samples that judge and never train, above 0, up to 0.9.
   public var heldBackShare: Double
   /// Epochs without a better held-back loss after which the run stops; 0: never.
   public var patience: Int
@@ -72,7 +72,10 @@ public struct TrainingSettings: Sendable, Equatable, Codable {
     try require(
       (0...1).contains(schedule.releaseShare) && (0...100).contains(schedule.factor),
       "\"schedule\" must release at 0 to 1 with a factor of 0 to 100")
-    try require((0...0.9).contains(heldBackShare), "\"heldBackShare\" must be 0 to 0.9")
+    try require(
+      heldBackShare > 0 && heldBackShare <= 0.9,
+      "\"heldBack\" must be above 0, up to 0.9: with no samples to judge by PTQ would always be kept"
+    )
     try require(augmentation.padding >= 0, "\"padding\" must not be negative")
     try require(patience >= 0, "\"patience\" must not be negative")
     switch loss {

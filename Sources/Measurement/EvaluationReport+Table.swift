@@ -24,7 +24,7 @@ extension EvaluationReport {
     ])
     if let ptq {
       rows[0].insert("PTQ", at: 2)
-      rows[0][3] = "QAT"
+      rows[0][3] = isUntrained ? "PTQ, kept" : "QAT"
       var position = 1
       if fp32Top1 != nil {
         rows[position].insert(ptq.top1.map(percent) ?? "", at: 2)

@@ -156,9 +156,17 @@ extension EvaluationReport {
         .data, "the evaluation of the network without training is of other samples",
         try: "quench evaluate with the same --samples and --metric")
     }
-    ptq = Untrained(
-      top1: report.int8Top1, top5: report.int8Top5, drop: report.drop,
-      dropError: report.dropError, agreement: report.agreement, sqnrDecibel: report.sqnrDecibel)
+    ptq = report.figures
+  }
+
+  /// Whether the network that was evaluated is the one without training: nothing that is trained
+  /// keeps every figure, the noise included.
+  var isUntrained: Bool { ptq == figures }
+
+  private var figures: Untrained {
+    Untrained(
+      top1: int8Top1, top5: int8Top5, drop: drop, dropError: dropError, agreement: agreement,
+      sqnrDecibel: sqnrDecibel)
   }
 }
 

@@ -42,7 +42,7 @@ extension FinetuneRecipe {
   private static let numbers: [String: ClosedRange<Double>] = [
     "learningRate": 0...10, "scaleLearningRate": 0...10, "unfreezeScalesAt": 0...1,
     "weightDecay": 0...1, "clipNorm": 0...1_000_000, "temperature": 0.01...100,
-    "labelShare": 0...1, "heldBack": 0...0.9, "memoryLimit": 0.001...1_000_000,
+    "labelShare": 0...1, "heldBack": 0.001...0.9, "memoryLimit": 0.001...1_000_000,
   ]
   private static let integers: [String: ClosedRange<Int>] = [
     "epochs": 1...100_000, "batch": 1...65_536, "warmUpSteps": 0...100_000_000,

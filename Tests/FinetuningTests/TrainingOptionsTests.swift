@@ -54,6 +54,7 @@ struct TrainingOptionsTests {
     "values that make no sense are refused with the file",
     arguments: [
       "{\"epochs\": 0}", "{\"batch\": 0}", "{\"learningRate\": -1}", "{\"heldBack\": 1}",
+      "{\"heldBack\": 0}",
       "{\"unfreezeScalesAt\": 2}", "{\"loss\": \"mse\"}", "{\"optimizer\": \"lion\"}",
       "{\"schedule\": \"wave\"}", "{\"temperature\": 0, \"loss\": \"both\"}",
       "{\"memoryLimit\": 0}", "{\"weightBits\": 1}", "{\"epochs\": \"three\"}", "[]",

@@ -127,6 +127,18 @@ struct EvaluationTests {
     #expect(lines.last?.hasSuffix("no NPU was involved.") == true)
   }
 
+  @Test("beside PTQ the table says which network is handed on")
+  func beside() throws {
+    let (float, candidate, samples) = example([0, 1, 2, 2, 0])
+    let ptq = try evaluate(float, candidate, samples)
+    var kept = ptq
+    try kept.show(beside: ptq)
+    #expect(kept.table.contains(/FP32 +PTQ +PTQ, kept +difference/))
+    var tuned = try evaluate(float, float, samples)
+    try tuned.show(beside: ptq)
+    #expect(tuned.table.contains(/FP32 +PTQ +QAT +difference/))
+  }
+
   @Test("a label outside the classes is refused with its sample")
   func label() throws {
     let (float, candidate, samples) = example([0, 1, 2, 3, 0])
