@@ -159,8 +159,9 @@ public final class Build {
         events(.warning("make's jobserver cannot be reached (mark the recipe with +)"))
       }
     }
-    // Nothing may have happened between the glance and the lock.
-    if glance.isComplete, glance.logIsSame {
+    // Nothing may have happened between the glance and the lock, and the log must be all there: what
+    // a lost record tells of its edge's inputs, nobody else knows.
+    if glance.isComplete, glance.logIsSame, log.cutBytes == 0, !log.isForeign {
       session.followsCertificate = true
       session.states.takeOver(glance)
       session.scope = try session.scope(after: glance, log.isIndexed ? snapshot : nil)

@@ -99,7 +99,7 @@ extension TraceLog {
     let length = buffer.count - offset - 16
     while buffer.count % 8 != 0 { buffer.append(0) }
     let padded = buffer.count - offset - 16
-    let seed = seed(place, kind, length)
+    let seed = TraceLog.seed(place, kind, length)
     buffer.withUnsafeMutableBytes { bytes in
       guard let base = bytes.baseAddress else { return }
       bytes.storeBytes(of: UInt32(length), toByteOffset: offset, as: UInt32.self)

@@ -46,7 +46,7 @@ extension TraceLog {
       let check = bytes.loadUnaligned(fromByteOffset: offset + 8, as: UInt64.self)
       let padded = (length + 7) & ~7
       guard padded <= bytes.count - offset - 16, let kind = Kind(rawValue: kind),
-        check == cs_hash(base + offset + 16, padded, seed(first + offset, kind, length)),
+        check == cs_hash(base + offset + 16, padded, TraceLog.seed(first + offset, kind, length)),
         apply(
           kind, UnsafeRawBufferPointer(rebasing: bytes[(offset + 16)..<(offset + 16 + length)]),
           at: first + offset + 16)
@@ -56,7 +56,7 @@ extension TraceLog {
     return offset
   }
 
-  func seed(_ offset: Int, _ kind: Kind, _ length: Int) -> UInt64 {
+  static func seed(_ offset: Int, _ kind: Kind, _ length: Int) -> UInt64 {
     UInt64(offset) &* 0x9E37_79B9_7F4A_7C15 ^ UInt64(kind.rawValue) << 32 ^ UInt64(length)
   }
 
@@ -115,7 +115,7 @@ extension TraceLog {
     contentHead[Int(node)] = id
   }
 
-  private func node(ofPath id: Int32) -> Int32? {
+  func node(ofPath id: Int32) -> Int32? {
     id >= 0 && Int(id) < nodeOfPath.count ? nodeOfPath[Int(id)] : nil
   }
 
@@ -134,5 +134,19 @@ extension TraceLog {
     stats.extend(to: length, with: Identity())
     recordOffsets.extend(to: length, with: -1)
     states.extend(to: length, with: EdgeState.none)
+  }
+}
+
+extension FileMap {
+  /// Whether a log mapped here has a whole record of a kind with its payload at an offset.
+  func holds(_ kind: TraceLog.Kind, at payload: Int) -> Bool {
+    guard payload >= 32, payload <= bytes.count, let base = bytes.baseAddress else { return false }
+    let start = payload - 16
+    let length = Int(bytes.loadUnaligned(fromByteOffset: start, as: UInt32.self))
+    let padded = (length + 7) & ~7
+    return padded <= bytes.count - payload
+      && bytes.loadUnaligned(fromByteOffset: start + 4, as: UInt32.self) == kind.rawValue
+      && bytes.loadUnaligned(fromByteOffset: start + 8, as: UInt64.self)
+        == cs_hash(base + payload, padded, TraceLog.seed(start, kind, length))
   }
 }

@@ -37,6 +37,8 @@ final class TraceLog {
   /// The bytes before them, as they lie in the file.
   @exclusivity(unchecked) private var head: FileMap?
   @exclusivity(unchecked) private(set) var headCount = 0
+  /// Nodes whose record there was found to be whole.
+  @exclusivity(unchecked) private var intact: [Bool] = []
   /// Offset behind the last byte.
   var end: Int { headCount + buffer.count }
   /// First outputs of the edges that succeeded since the snapshot which the rest comes from.
@@ -100,7 +102,24 @@ extension TraceLog {
   /// Offset of the payload of the edge's last success, by its first output.
   func record(_ output: Int32) -> EdgeRecord? {
     guard Int(output) < recordOffsets.count, recordOffsets[Int(output)] >= 0 else { return nil }
-    return EdgeRecord(offset: recordOffsets[Int(output)])
+    let offset = recordOffsets[Int(output)]
+    guard offset >= headCount || isIntact(output, at: offset) else { return nil }
+    return EdgeRecord(offset: offset)
+  }
+
+  /// Whether a record in the part of the file that nobody read is the one that was written there. A
+  /// damaged one is as if there were none.
+  private func isIntact(_ output: Int32, at offset: Int) -> Bool {
+    let index = Int(output)
+    if index < intact.count, intact[index] { return true }
+    if let head, head.holds(.edge, at: offset), node(ofPath: word(at: offset)) == output {
+      if intact.isEmpty { intact = [Bool](repeating: false, count: recordOffsets.count) }
+      if index < intact.count { intact[index] = true }
+      return true
+    }
+    recordOffsets[index] = -1
+    states[index] = .none
+    return false
   }
 
   func state(_ output: Int32) -> EdgeState {

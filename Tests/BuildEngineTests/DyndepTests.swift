@@ -175,4 +175,81 @@ struct DyndepTests {
     let owned = failure(Self.version + "build out | other: dyndep\n", manifest)
     #expect(owned?.hasPrefix("multiple rules generate other") == true, "\(owned ?? "")")
   }
+
+  @Test("an input that is learnt brings its own inputs and validations along")
+  func transitive() throws {
+    let world = World(
+      "build dd: cp dd-in\nbuild out: cp in || dd\n  dyndep = dd\nbuild base: cp src\n"
+        + "build made: cp base |@ check\nbuild check: cp made\ndefault out\n",
+      ["in": "1", "src": "2", "dd-in": Self.version + "build out: dyndep | made\n"])
+    let ran = try world.build().ran
+    #expect(Set(ran) == ["dd", "base", "made", "out", "check"] && ran.count == 5)
+    #expect(try world.build().ran.isEmpty)
+    world.write("src", "3")
+    #expect(Set(try world.build().ran) == ["base", "made", "out", "check"])
+  }
+
+  @Test("an output that is learnt connects its edge with those that are learnt to read it")
+  func connection() throws {
+    let world = World(
+      "rule two\n  command = cat in > out; sleep 0.1; cat in > extra\nbuild dd: cp dd-in\n"
+        + "rule use\n  command = cat extra > $out\nbuild user: use in || dd\n  dyndep = dd\n"
+        + "build out: two in || dd\n  dyndep = dd\n"
+        + "rule cc\n  command = cat $in extra > $out; echo '$out: extra' > $out.d\n"
+        + "  depfile = $out.d\nbuild found: cc in || out\n",
+      [
+        "in": "1",
+        "dd-in": Self.version + "build user: dyndep | extra\nbuild out | extra: dyndep\n",
+      ])
+    #expect(try world.build { $0.jobs = 4 }.summary.exitCode == 0)
+    #expect(world.text("user") == "1" && world.text("found") == "11")
+    #expect(try world.build().ran.isEmpty)
+    world.write("in", "2")
+    #expect(Set(try world.build { $0.jobs = 4 }.ran) == ["out", "user", "found"])
+    #expect(world.text("user") == "2" && world.text("found") == "22")
+  }
+
+  @Test("what is learnt late and wanted anyway runs once; a restat there prunes as everywhere")
+  func wantedAnyway() throws {
+    let world = World(
+      "rule first\n  command = head -c1 $in > $out\nbuild dd: cp dd-in\nbuild x: first src\n"
+        + "build out: cp in || dd\n  dyndep = dd\nbuild last: cp out\n",
+      ["in": "1", "src": "1a", "dd-in": Self.version + "build out: dyndep | x\n  restat = 1\n"])
+    let ran = try world.build(["x", "last"]) { $0.jobs = 4 }.ran
+    #expect(Set(ran) == ["x", "dd", "out", "last"] && ran.count == 4)
+    world.write("src", "1b")
+    #expect(try world.build(["x", "last"]).ran == ["x"])
+  }
+
+  @Test("two files at once, each for its edge, both inputs of a third")
+  func twoFiles() throws {
+    let world = World(
+      "build d1: cp d1-in\nbuild d2: cp d2-in\nbuild a: cp in || d1 d2\n  dyndep = d1\n"
+        + "build b: cp in || d2 d1\n  dyndep = d2\nbuild c: cat a b\nbuild x: cp in\n"
+        + "build y: cp in\ndefault c\n",
+      [
+        "in": "1", "d1-in": Self.version + "build a: dyndep | x\n",
+        "d2-in": Self.version + "build b: dyndep | y a\n",
+      ])
+    let ran = try world.build { $0.jobs = 4 }.ran
+    #expect(Set(ran) == ["d1", "d2", "x", "y", "a", "b", "c"] && ran.count == 7)
+    #expect(ran.last == "c")
+    #expect(try world.build().ran.isEmpty)
+  }
+
+  @Test("a file made during the build is refused like one that stood")
+  func builtFaults() {
+    func failure(_ text: String, _ more: String = "") -> String? {
+      let world = World(
+        "build dd: cp dd-in\nbuild out: cp in || dd\n  dyndep = dd\nbuild other: cp in || dd\n"
+          + "  dyndep = dd\nbuild after: cp out\n" + more, ["in": "1", "dd-in": text])
+      return message { () throws(QuenchError) in try world.build() }
+    }
+    let circle = failure(Self.version + "build out: dyndep | after\nbuild other: dyndep\n")
+    #expect(circle?.hasPrefix("dependency cycle: ") == true, "\(circle ?? "")")
+    let claimed = failure(Self.version + "build out | new: dyndep\nbuild other | new: dyndep\n")
+    #expect(claimed?.hasPrefix("multiple rules generate new") == true, "\(claimed ?? "")")
+    let broken = failure(Self.version + "nonsense\n")
+    #expect(broken?.contains("dd:2") == true, "\(broken ?? "")")
+  }
 }

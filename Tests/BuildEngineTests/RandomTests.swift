@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import BuildEngine
+import Diagnostics
 import Glibc
 import TestSupport
 import Testing
@@ -65,6 +66,11 @@ struct RandomTests {
           project = edited
           memory.isLost = true
         }
+      case 3:
+        // A source is gone: refused before anything runs. Then it is back as it was.
+        guard let restore = project.lose(world.space, &dice) else { break }
+        #expect(throws: QuenchError.self, note) { try world.build([], options) }
+        restore()
       default: break
       }
       let predicted = dice.roll(4) == 0 ? Set(try world.stale()) : nil

@@ -25,6 +25,19 @@ extension RandomProject {
     }
   }
 
+  /// Takes away a source that a statement names. - Returns: puts it back with the same bytes; nil when
+  /// no statement names it.
+  public func lose(_ space: TemporarySpace, _ dice: inout Dice) -> (() -> Void)? {
+    let source = dice.roll(RandomProject.sourceCount)
+    let isNamed = edges.values.contains {
+      $0.inputs.contains(source) || $0.implicit.contains(source) || $0.orderOnly.contains(source)
+    }
+    guard isNamed else { return nil }
+    unlink(space.path("s\(source)"))
+    let text = sources[source] ?? ""
+    return { space.write("s\(source)", text) }
+  }
+
   /// One random change to files or statements. The caller writes the manifest.
   public mutating func change(
     _ space: TemporarySpace, _ memory: inout RunMemory, _ dice: inout Dice
@@ -64,8 +77,10 @@ extension RandomProject {
       guard edges[edge] != nil else { return }
       rewire(edge, &dice)
     case 10:
-      // Replaced by rename, with the same bytes.
+      // Replaced by rename: with the same bytes, or with others that are older than what it was.
+      if dice.roll(2) == 0 { sources[source] = "\(dice.roll(4))\n" }
       space.write("new", sources[source] ?? "")
+      if dice.roll(2) == 0 { RandomProject.setTime(space, "new", secondsFromNow: -1_000) }
       rename(space.path("new"), space.path("s\(source)"))
     case 11:
       headers[header] = nil

@@ -45,6 +45,8 @@ extension TraceLog {
     isIndexed = true
     indexed = length
     scan(from: 0)
+    // It was whole when the certificate was made.
+    guard cutBytes == 0 else { return nil }
   }
 
   /// What was appended since. Nil when it cannot be read.
