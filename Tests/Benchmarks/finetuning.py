@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measures what fine-tuning wins back, and prints tables. Judges nothing, gates nothing.
 
-    finetuning.py --quench FILE [--data FOLDER] [--work FOLDER] [--groups w8,w4,...] [--list]
+    finetuning.py [--quench FILE] [--data FOLDER] [--work FOLDER] [--groups w8,w4,...] [--list]
 
 FOLDER of the data holds models/, cifar10/, imagenet/ and labels.csv as models.json there describes
 them; default: $QUENCH_SHARED/data, else ../shared/data beside the repository. Fashion-MNIST comes
@@ -13,8 +13,8 @@ Each row trains with `quench finetune`, quantizes and evaluates by hand on the f
 layers INT8. A row that is done is kept in WORK/rows and not run again unless its settings changed,
 so the whole may be stopped and started. Rows in groups:
 
-    choose  settings tried, judged on pictures that no other group evaluates: how the settings of
-            the other groups were chosen
+    choose, choose8  settings tried for 4 and 8 bits, judged on pictures that no other group
+            evaluates: how the settings of the other groups were chosen
     w8      8-bit weights, recipe auto, with a control that trains without fake quantization
     w4      4-bit weights by loss, three seeds each, with such a control
     tensor  4-bit weights, one scale a tensor beside one a channel
@@ -22,13 +22,12 @@ so the whole may be stopped and started. Rows in groups:
     scales  scales released from the first step or after 80 %
 """
 import argparse
-import array
-import ast
 import datetime
-import io
+import gzip
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -40,6 +39,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", ".."))
 FASHION = "/usr/share/datasets/fashion-mnist"
 
+HEAD = """quench: 1
+defaults:
+  target: {soc: Ascend310P3, compiler: host}
+  precision: {maxFP16Share: 0}
+models:
+"""
 NORMAL = "{scale: 0.00392156862745098, mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}"
 
 
@@ -59,11 +64,31 @@ def cifar(file, weights):
 """
 
 
+def mobilenet(calibrate, repair="{biasCorrection: true}"):
+    """The keys of MobileNetV1 0.25: 120 pictures calibrate and train, 400 others evaluate."""
+    return f"""
+    model: data/models/mobilenet_v1_025.onnx
+    inputs: {{input: [1, 3, 224, 224]}}
+    calibrate: {calibrate}
+    repair: {repair}
+    data:
+      calibration: {{list: data/labels.csv, where: {{split: calibration}}, root: data}}
+      evaluation: {{list: data/labels.csv, where: {{split: evaluation}}, root: data, labels: data/labels.csv, labelOffset: 1}}
+    preprocess:
+      - resize: {{shortSide: 256, filter: bilinear}}
+      - centerCrop: [224, 224]
+      - normalize: {{scale: 0.00392156862745098, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}}
+      - layout: NCHW
+    finetune:
+      enabled: true
+      data: {{list: data/labels.csv, where: {{split: calibration}}, root: data, labelOffset: 1}}
+"""
+
+
 PROJECTS = {
     "resnet20": cifar("resnet20_cifar10.onnx", "target"),
     "resnet20-tensor": cifar("resnet20_cifar10.onnx", "perTensor"),
     "resnet56": cifar("resnet56_cifar10.onnx", "target"),
-    "resnet56-tensor": cifar("resnet56_cifar10.onnx", "perTensor"),
     "fashion": """
     model: fashion.onnx
     inputs: {input: [1, 1, 28, 28]}
@@ -78,22 +103,9 @@ PROJECTS = {
       enabled: true
       data: {arrays: fashion/train-images-idx3-ubyte.gz, labels: fashion/train-labels-idx1-ubyte.gz, limit: 12000}
 """,
-    "mobilenet-tensor": """
-    model: data/models/mobilenet_v1_025.onnx
-    inputs: {input: [1, 3, 224, 224]}
-    calibrate: {weights: perTensor}
-    data:
-      calibration: {list: data/labels.csv, where: {split: calibration}, root: data}
-      evaluation: {list: data/labels.csv, where: {split: evaluation}, root: data, labels: data/labels.csv, labelOffset: 1}
-    preprocess:
-      - resize: {shortSide: 256, filter: bilinear}
-      - centerCrop: [224, 224]
-      - normalize: {scale: 0.00392156862745098, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5]}
-      - layout: NCHW
-    finetune:
-      enabled: true
-      data: {list: data/labels.csv, where: {split: calibration}, root: data, labelOffset: 1}
-""",
+    "mobilenet-tensor": mobilenet("{weights: perTensor}"),
+    # Nothing but the extremes: what PTQ repairs.
+    "mobilenet-raw": mobilenet("{weights: perTensor, method: minmax}", "{biasCorrection: false}"),
 }
 
 
@@ -117,10 +129,7 @@ class Row:
 
     @property
     def folder(self):
-        plain = "".join(c if c.isalnum() or c in "./-" else "-" for c in self.key)
-        while "--" in plain:
-            plain = plain.replace("--", "-")
-        return "rows/" + plain
+        return "rows/" + re.sub("[^0-9A-Za-z./]+", "-", self.key)
 
 
 class Diverged(Exception):
@@ -131,7 +140,8 @@ class Bench:
     """The work folder: builds of the networks, and the rows that are done."""
 
     def __init__(self, quench, data, work, threads):
-        self.quench, self.work, self.threads = os.path.abspath(quench), os.path.abspath(work), threads
+        self.quench = os.path.abspath(shutil.which(quench) or quench)
+        self.work, self.threads = os.path.abspath(work), threads
         self.skipped = []
         os.makedirs(self.work, exist_ok=True)
         self.link("data", data)
@@ -139,20 +149,17 @@ class Bench:
         self.link("fashion.onnx", os.path.join(ROOT, "Examples", "quickstart", "network.onnx"))
         here = {name: text for name, text in PROJECTS.items() if self.is_there(name)}
         self.skipped = sorted(set(PROJECTS) - set(here))
-        self.write("quench.yaml", "quench: 1\ndefaults:\n"
-                   "  target: {soc: Ascend310P3, compiler: host}\n"
-                   "  precision: {maxFP16Share: 0}\nmodels:\n"
-                   + "".join(f"  {name}:{text}" for name, text in here.items()))
-        self.networks = list(here)
-        self.built = set()
+        self.write("quench.yaml",
+                   HEAD + "".join(f"  {name}:{text}" for name, text in here.items()))
+        self.networks, self.built = list(here), set()
 
     # Samples are named by relative paths, so that which ones judge does not depend on the machine.
     def link(self, name, target):
-        path = os.path.join(self.work, name)
-        if os.path.lexists(path):
+        path, target = os.path.join(self.work, name), os.path.abspath(target)
+        if os.path.lexists(path) and os.readlink(path) != target:
             os.remove(path)
-        if target and os.path.exists(target):
-            os.symlink(os.path.abspath(target), path)
+        if not os.path.lexists(path) and os.path.exists(target):
+            os.symlink(target, path)
 
     def is_there(self, network):
         words = PROJECTS[network].replace("{", " ").replace("}", " ").replace(",", " ").split()
@@ -170,36 +177,34 @@ class Bench:
                 file.write(text)
         return path
 
-    def call(self, arguments, folder=None, log=None):
-        """Runs Quench; returns its exit code and what it said."""
+    def must(self, arguments, folder=None, log=None):
+        """Runs Quench; what it says goes to the log."""
         done = subprocess.run([self.quench, *arguments], cwd=folder or self.work,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
         text = done.stdout.decode("utf-8", "replace")
         if log:
             with open(log, "a", encoding="utf-8") as file:
                 file.write("quench " + " ".join(arguments) + "\n" + text)
-        return done.returncode, text
-
-    def must(self, arguments, folder=None, log=None):
-        code, text = self.call(arguments, folder, log)
-        if code == 1 and "training diverged" in text:
+        if done.returncode == 1 and "training diverged" in text:
             raise Diverged(text.split("training diverged", 1)[1].splitlines()[0].strip())
-        if code != 0:
-            raise RuntimeError(f"quench {' '.join(arguments)} ended with {code}:\n{text[-2000:]}")
-        return text
+        if done.returncode != 0:
+            raise RuntimeError(f"quench {' '.join(arguments)} failed:\n{text[-2000:]}")
 
     def build(self, network, folder=None):
-        """PTQ by the pipeline: scales and corrected biases."""
-        if (network, folder) in self.built:
-            return
-        # Under the name `quench`, by which the pipeline's own commands call it.
-        self.must(["build", f"build/{network}/corrected.onnx"], folder)
-        self.built.add((network, folder))
+        """PTQ by the pipeline: scales, and corrected biases where the project wants them."""
+        model = "folded.onnx" if network.endswith("-raw") else "corrected.onnx"
+        if (network, folder) not in self.built:
+            base = f"build/{network}"
+            # Under the name `quench`, by which the pipeline's own commands call it.
+            self.must(["build", f"{base}/{model}", f"{base}/calibration.cfg"],
+                      self.path(folder or ""))
+            self.built.add((network, folder))
+        return {"folder": os.path.join(folder or "", "build", network), "model": model}
 
     # MARK: sets of pictures
 
     def samples(self, network, which):
-        """The list of the pictures of a set; which: train, eval, jpeg or dev."""
+        """The list of the pictures of a set; which: train, eval or dev."""
         base = network.split("-")[0]
         settings = f".quench/settings/{network}"
         if which == "train":
@@ -211,10 +216,10 @@ class Bench:
             labels = npy(zipfile.ZipFile(self.path(array_path)).read("labels.npy"))
             lines = [f"{array_path}#images:{i}\t{label}" for i, label in enumerate(labels)]
         elif base == "fashion":
-            # 2,000 of the 60,000 training pictures that none of the rows trains on.
-            labels = idx_labels(os.path.join(FASHION, "train-labels-idx1-ubyte.gz"))
+            # 10,000 of the 60,000 training pictures that none of the rows trains on.
+            labels = gzip.open(os.path.join(FASHION, "train-labels-idx1-ubyte.gz")).read()[8:]
             lines = [f"fashion/train-images-idx3-ubyte.gz#{i}\t{labels[i]}"
-                     for i in range(20000, 22000)]
+                     for i in range(20000, 30000)]
         else:
             return None
         return os.path.relpath(self.write(f"sets/{base}-{which}.samples", "\n".join(lines) + "\n"),
@@ -230,77 +235,68 @@ class Bench:
         return result if result and {key: result[key] for key in wanted} == wanted else None
 
     def run(self, row):
-        known = self.result(row)
-        if known:
+        if known := self.result(row):
             return known
         folder = self.path(row.folder)
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
-        self.build(row.network)
+        start = self.build(row.network)
         started = time.time()
         relative = os.path.relpath(folder, self.work)
         log = os.path.join(folder, "log")
         report = None
         if row.kind == "control":
-            start = self.control(row, relative, log)
-            report = start.pop("report")
-        else:
-            start = {"folder": f"build/{row.network}", "model": "corrected.onnx"}
+            start, report = self.control(row, relative, log, start)
         options = dict(row.settings)
         if row.kind in ("ptq", "control"):
-            options = {"epochs": 1, "learningRate": 0, "scaleLearningRate": 0}
-            if "weightBits" in row.settings:
-                options["weightBits"] = row.settings["weightBits"]
+            options = {"epochs": 1, "learningRate": 0, "scaleLearningRate": 0,
+                       "weightBits": row.settings.get("weightBits", 8)}
+        result = {"settings": row.settings, "kind": row.kind, "few": row.few}
         try:
             trained = self.train(row, relative, log, start, options,
                                  few=40 if row.kind in ("ptq", "control") else row.few)
         except Diverged as how:
-            return self.keep(row, dict(settings=row.settings, kind=row.kind, few=row.few,
-                                       seconds=round(time.time() - started, 1), diverged=str(how)))
-        result = dict(settings=row.settings, kind=row.kind, few=row.few,
-                      seconds=round(time.time() - started, 1), report=report or trained)
-        names = (["dev"] if row.dev else ["eval"]) + (
-            ["jpeg"] if row.network.startswith("resnet") and not row.dev else [])
-        for name in names:
-            samples = self.samples(row.network, name)
-            if samples:
-                result[name] = self.evaluate(row.network, relative, name, samples, log)
+            result.update(seconds=round(time.time() - started, 1), diverged=str(how))
+            return self.keep(row, result)
+        result.update(seconds=round(time.time() - started, 1), report=report or trained)
+        name = "dev" if row.dev else "eval"
+        samples = self.samples(row.network, name)
+        if samples:
+            result[name] = self.evaluate(row.network, relative, name, samples, log)
+        if report and report["kept"]:
+            result["float"] = self.evaluate(row.network, relative, "float",
+                                            self.samples(row.network, "eval"), log, "float.onnx")
         return self.keep(row, result)
 
     def keep(self, row, result):
-        with open(self.path(row.folder, "result.json"), "w", encoding="utf-8") as file:
-            json.dump(result, file, indent=1, sort_keys=True)
+        self.write(f"{row.folder}/result.json", json.dumps(result, indent=1, sort_keys=True))
         return result
 
-    def control(self, row, folder, log):
+    def control(self, row, folder, log, start):
         """Trains the float network, then does PTQ to it by a project of its own."""
         options = {key: value for key, value in row.settings.items() if key != "weightBits"}
-        start = {"folder": f"build/{row.network}", "model": "folded.onnx"}
-        report = self.train(row, folder, log, start, dict(options, fakeQuantization=False),
-                            few=row.few, into="float")
+        report = self.train(row, folder, log, dict(start, model="folded.onnx"),
+                            dict(options, fakeQuantization=False), few=row.few, into="float")
         if not report["kept"]:
-            return {"folder": f"build/{row.network}", "model": "corrected.onnx", "report": report}
+            return start, report
         # The trained network is the model of a project like the one it came from.
         network = PROJECTS[row.network].split("model:")[1].split("\n", 1)[1]
         up = os.path.relpath(self.work, self.path(folder, "project"))
-        self.write(f"{folder}/project/quench.yaml", "quench: 1\ndefaults:\n"
-                   "  target: {soc: Ascend310P3, compiler: host}\n"
-                   "  precision: {maxFP16Share: 0}\nmodels:\n"
-                   f"  {row.network}:\n    model: ../float.onnx\n" + network)
+        self.write(f"{folder}/project/quench.yaml",
+                   HEAD + f"  {row.network}:\n    model: ../float.onnx\n" + network)
         for name in ("data", "fashion"):
             if os.path.lexists(self.path(name)):
                 os.symlink(os.path.join(up, name), self.path(folder, "project", name))
-        self.build(row.network, self.path(folder, "project"))
-        return {"folder": f"{folder}/project/build/{row.network}", "model": "corrected.onnx",
-                "report": report}
+        return self.build(row.network, f"{folder}/project"), report
 
     def train(self, row, folder, log, start, options, few=0, into="tuned"):
         """`quench finetune` and `quantize`; returns what the report says."""
         settings = self.write(f"{folder}/{into}.settings.json", json.dumps(options, sort_keys=True))
-        samples = self.samples(row.network, "train")
-        if few:
-            lines = read(self.path(samples)).splitlines()[:few]
-            samples = self.write(f"{folder}/{into}.samples", "\n".join(lines) + "\n")
+        lines = read(self.path(self.samples(row.network, "train"))).splitlines()[:few or None]
+        if options.get("loss", "distillation") == "distillation":
+            # Not even the guard may look at labels then.
+            lines = [line.split("\t")[0] for line in lines]
+        samples = self.write(f"{folder}/{into}.samples", "\n".join(lines) + "\n")
         base = start["folder"]
         out = f"{folder}/{into}"
         began = time.time()
@@ -331,10 +327,10 @@ class Bench:
             "change": max((abs(c) for c in changes[-1]), default=0) if changes else 0,
             "trainSeconds": round(time.time() - began, 1)}
 
-    def evaluate(self, network, folder, name, samples, log):
+    def evaluate(self, network, folder, name, samples, log, candidate="tuned.qdq.onnx"):
         out = self.path(folder, f"{name}.json")
         self.must(["evaluate", "--model", f"build/{network}/folded.onnx",
-                   "--candidate", f"{folder}/tuned.qdq.onnx",
+                   "--candidate", f"{folder}/{candidate}",
                    "--preprocess", f".quench/settings/{network}/preprocess.json",
                    "--samples", samples, "--threads", str(self.threads), "-o", out], log=log)
         e = json.loads(read(out))
@@ -353,35 +349,25 @@ def read(path):
 
 
 def npy(content):
-    """The integers of a one-dimensional .npy file of bytes."""
-    stream = io.BytesIO(content)
-    magic = stream.read(8)
-    size = int.from_bytes(stream.read(2 if magic[6] == 1 else 4), "little")
-    header = ast.literal_eval(stream.read(size).decode("latin-1"))
-    if magic[:6] != b"\x93NUMPY" or header["descr"] != "|u1":
+    """The numbers of a one-dimensional .npy file, version 1, of bytes."""
+    start = 10 + int.from_bytes(content[8:10], "little")
+    if content[:7] != b"\x93NUMPY\x01" or b"'|u1'" not in content[:start]:
         sys.exit("finetuning: labels.npy holds no bytes")
-    return list(array.array("B", stream.read()))
-
-
-def idx_labels(path):
-    import gzip
-    return list(gzip.open(path).read()[8:])
+    return list(content[start:])
 
 
 # MARK: tables
 
 
-def mean_and_spread(values):
-    """"91.20", or of several "91.20 (90.9 … 91.5)"."""
-    if len(values) == 1:
-        return f"{values[0]:.2f}"
-    return f"{statistics.mean(values):.2f} ({min(values):.2f} … {max(values):.2f})"
+def mean_and_spread(values, digits=2):
+    """"91.20", or of several "91.20 (90.90 … 91.50)"."""
+    mean, low, high = (f"{f(values):.{digits}f}" for f in (statistics.mean, min, max))
+    return mean if len(values) == 1 else f"{mean} ({low} … {high})"
 
 
-def won_back(ptq, results, which="eval"):
+def won_back(ptq, figures):
     """The share of PTQ's loss that comes back, in percent, for each result; None without a loss."""
-    lost = ptq[which]["drop"]
-    return None if lost <= 0 else [100 * (1 - r[which]["drop"] / lost) for r in results]
+    return [100 * (1 - f["drop"] / ptq["drop"]) for f in figures] if ptq["drop"] > 0 else None
 
 
 def verdicts(results):
@@ -393,50 +379,57 @@ def line(cells):
     print("| " + " | ".join(cells) + " |")
 
 
-def head(cells):
-    line(cells)
-    print("|" + "---|" * len(cells))
+def figures_of(row, result):
+    return result.get("dev" if row.dev else "eval")
+
+
+def top1(results, figures):
+    """With what the control's float network reaches before PTQ."""
+    text = mean_and_spread([f["int8"] for f in figures])
+    floats = [r["float"]["int8"] for r in results if "float" in r]
+    return text + (f", float {mean_and_spread(floats)}" if floats else "")
+
+
+def held(result):
+    report = result["report"]
+    tuned = report.get("tuned")
+    return f"{report['ptq']['loss']:.3g}, " + (f"{tuned['loss']:.3g}" if tuned else "none")
 
 
 def print_group(group, done):
     """One table a group: a line a network and name, its seeds together."""
-    rows = [(row, done[row.key]) for row in done["rows"] if row.group == group]
-    if not rows:
-        return
-    which = "dev" if rows[0][0].dev else "eval"
-    has_jpeg = any("jpeg" in result for _, result in rows)
-    print(f"\n## {group}\n")
-    head(["network", "what", "seeds", "top-1 %", "drop ± error by seed", "won back %",
-          "agrees with FP32 %"] + (["damaged pictures: drop, agrees"] if has_jpeg else [])
-         + ["kept", "held-back loss: start, best"])
     lines = {}
-    for row, result in rows:
-        lines.setdefault((row.network, row.name), []).append((row, result))
+    for row in done["rows"]:
+        if row.group == group:
+            lines.setdefault((row.network, row.name), []).append((row, done[row.key]))
+    if not lines:
+        return
+    print(f"\n## {group}\n")
+    line(["network", "what", "seeds", "top-1 %", "drop ± error by seed", "won back %",
+          "agrees with FP32 %", "SQNR dB", "kept", "held-back loss: start, best"])
+    line(["---"] * 10)
     for (network, name), pairs in lines.items():
         results = [result for _, result in pairs]
-        if any("diverged" in r for r in results):
-            line([network, name, "", "", results[0]["diverged"]] + [""] * (5 if has_jpeg else 4))
-            continue
-        ptq = [r for (n, _), p in lines.items() if n == network for row, r in p if row.kind == "ptq"]
-        figures = [r[which] for r in results]
         isPTQ = pairs[0][0].kind == "ptq"
-        share = won_back(ptq[0], results, which) if ptq and not isPTQ else None
-        jpeg = [r["jpeg"] for r in results if "jpeg" in r]
-        held = ["" if isPTQ else "; ".join(
-            f"{r['report']['ptq']['loss']:.3g}, "
-            + (f"{r['report']['tuned']['loss']:.3g}" if r["report"].get("tuned") else "none")
-            for r in results)]
-        line([f"{network} (FP32 {figures[0]['fp32']:.2f}, {figures[0]['samples']:,})", name,
-              " ".join(str(row.seed) for row, _ in pairs if row.seed is not None),
-              mean_and_spread([f["int8"] for f in figures]),
+        seeds = " ".join(str(row.seed) for row, _ in pairs if row.seed is not None and not isPTQ)
+        diverged = [r["diverged"] for r in results if "diverged" in r]
+        if diverged:
+            line([network, name, seeds, "", diverged[0]] + [""] * 5)
+            continue
+        ends = ["" if isPTQ else verdicts(results), "" if isPTQ else "; ".join(map(held, results))]
+        figures = [figures_of(*pair) for pair in pairs]
+        if not all(figures):
+            line([network, name, seeds] + [""] * 5 + ends)
+            continue
+        base = [figures_of(row, result) for (n, _), p in lines.items() if n == network
+                for row, result in p if row.kind == "ptq"]
+        share = won_back(base[0], figures) if base and not isPTQ else None
+        line([f"{network} (FP32 {figures[0]['fp32']:.2f}, {figures[0]['samples']:,})", name, seeds,
+              top1(results, figures),
               ", ".join(f"{f['drop']:.2f} ± {f['dropError']:.2f}" for f in figures),
-              "" if share is None else f"{statistics.mean(share):.0f}"
-              + (f" ({min(share):.0f} … {max(share):.0f})" if len(share) > 1 else ""),
-              mean_and_spread([f["agreement"] for f in figures])]
-             + ([f"{statistics.mean(j['drop'] for j in jpeg):.2f}, "
-                 f"{statistics.mean(j['agreement'] for j in jpeg):.1f}" if jpeg else ""]
-                if has_jpeg else [])
-             + ["" if isPTQ else verdicts(results)] + held)
+              mean_and_spread(share, 0) if share else "",
+              mean_and_spread([f["agreement"] for f in figures]),
+              f"{statistics.mean(f['sqnr'] for f in figures):.1f}"] + ends)
 
 
 def print_scales(done):
@@ -444,7 +437,8 @@ def print_scales(done):
     if not rows:
         return
     print("\n## scales: how far they moved\n")
-    head(["network", "what", "largest change within 100 steps", "largest change at the end"])
+    line(["network", "what", "largest change within 100 steps", "largest change at the end"])
+    line(["---"] * 4)
     for row, result in rows:
         if row.kind == "qat":
             line([row.network, row.name, f"{100 * result['report']['swing']:.1f} %",
@@ -454,144 +448,153 @@ def print_scales(done):
 # MARK: the rows
 
 SEEDS = (1, 2, 3)
-AUGMENTED = {"flip": True, "padding": 4}
 FOUR = {"weightBits": 4, "batch": 32}
-COSINE = {"schedule": "cosine", **AUGMENTED}
-# What `choose` found for 4 bits; two epochs of the deep network, which cost as much as six of the other.
-CHOSEN = {"epochs": 6, "learningRate": 0.002, **COSINE, **FOUR}
-EPOCHS = {"resnet56": 2}
-# And for 8 bits.
-LONGER = {"epochs": 4, "learningRate": 0.001, **COSINE}
+COSINE = {"schedule": "cosine", "flip": True, "padding": 4}
+ADAM = {"optimizer": "adamW"}
 LABELS = {"loss": "crossEntropy"}
 BOTH = {"loss": "both"}
+CONTROL = "control: labels, float, then PTQ"
+# What `choose` found. Of ResNet-20, used for ResNet-56 too, whose epochs cost three times as much.
+CHOSEN = {"epochs": 6, "learningRate": 0.002, **COSINE, **FOUR}
+LOSSES = {"distillation": {}, "labels": LABELS, "both": BOTH}
+# Of Fashion-MNIST's network, whose borders are black, so that a crop is no help.
+FASHION_FOUR = {"epochs": 6, "learningRate": 0.0001, "schedule": "cosine", "flip": True, **ADAM, **FOUR}
+FASHION_LOSSES = {"distillation": {"temperature": 4}, "labels": dict(LABELS, learningRate=2e-5),
+                  "both": dict(BOTH, labelShare=0.1, temperature=4)}
+# Of MobileNetV1 0.25 with one scale a tensor.
+MOBILE = {"epochs": 60, "batch": 8, "learningRate": 3e-5, "scaleLearningRate": 0.001,
+          "patience": 0, "schedule": "cosine", "flip": True, "padding": 32, **ADAM}
 
 
-def chosen(network, **more):
-    return dict(CHOSEN, **({"epochs": EPOCHS[network]} if network in EPOCHS else {}), **more)
+def few(network, loss="distillation"):
+    """Training pictures; 0: all that the project names."""
+    return 4000 if network == "fashion" and loss != "labels" else 0
+
+
+def chosen(network, loss="distillation"):
+    if network == "fashion":
+        return dict(FASHION_FOUR, **FASHION_LOSSES[loss])
+    return dict(CHOSEN, **({"epochs": 2} if network == "resnet56" else {}), **LOSSES[loss])
 
 
 def choose_rows():
-    four = dict(FOUR, epochs=4, learningRate=0.005, **COSINE)
-    settings = [
-        ("ptq", FOUR),
-        ("3 epochs at 0.002, no augmentation",
-         dict(FOUR, epochs=3, learningRate=0.002, scaleLearningRate=0.001)),
-        ("8 epochs at 0.002, cosine", dict(FOUR, epochs=8, learningRate=0.002, **COSINE)),
-        ("4 epochs at 0.005, cosine", four),
-        ("4 epochs at 0.01, cosine", dict(four, learningRate=0.01)),
-        ("4 epochs at 0.005, cosine, both", dict(four, **BOTH)),
-        ("4 epochs at 0.005, cosine, labels", dict(four, **LABELS)),
-        ("6 epochs at 0.002, cosine, labels", dict(CHOSEN, **LABELS)),
-        ("6 epochs of AdamW at 0.0001, cosine",
-         dict(CHOSEN, learningRate=0.0001, optimizer="adamW")),
-    ]
-    rows = [Row("choose", "resnet20", name, values, 11, dev=True,
-                kind="ptq" if name == "ptq" else "qat") for name, values in settings]
-    six = dict(FOUR, epochs=6, schedule="cosine", learningRate=0.002)
-    flip = {"flip": True}
-    for name, few, values in [
-        ("ptq", 40, FOUR),
-        ("6 epochs at 0.002, flip, crop by 4", 4000, dict(six, **AUGMENTED)),
-        ("6 epochs at 0.002, flip, crop by 1", 4000, dict(six, flip=True, padding=1)),
-        ("6 epochs at 0.002, flip", 4000, dict(six, **flip)),
-        ("6 epochs at 0.002", 4000, six),
-        ("6 epochs at 0.0005, flip", 4000, dict(six, **flip, learningRate=0.0005)),
-        ("6 epochs at 0.002, flip, 12,000 pictures", 0, dict(six, **flip)),
-        ("6 epochs at 0.002, flip, labels", 4000, dict(six, **flip, **LABELS)),
-        ("6 epochs at 0.0005, flip, labels", 4000, dict(six, **flip, **LABELS, learningRate=0.0005)),
-        ("6 epochs at 0.0001, flip, labels", 4000, dict(six, **flip, **LABELS, learningRate=0.0001)),
-        ("6 epochs at 0.0005, flip, labels, 12,000 pictures", 0,
-         dict(six, **flip, **LABELS, learningRate=0.0005)),
-        ("6 epochs at 0.0005, flip, both", 4000, dict(six, **flip, **BOTH, learningRate=0.0005)),
-    ]:
-        rows.append(Row("choose", "fashion", name, values, 11, dev=True, few=few,
-                        kind="ptq" if name == "ptq" else "qat"))
-    for name, values in [
-        ("ptq", {}), ("auto", {}), ("auto, ten times the rate", {"learningRate": 1e-3}),
-        ("auto, AdamW at 0.0001", {"learningRate": 1e-4, "optimizer": "adamW"}),
-        ("auto, AdamW at 0.00001", {"learningRate": 1e-5, "optimizer": "adamW"}),
-        ("4 epochs at 0.001, cosine", LONGER),
-    ]:
-        rows.append(Row("choose8", "resnet20", name, values, 11, dev=True,
-                        kind="ptq" if name == "ptq" else "qat"))
+    """The settings tried, each a change to one that is named first."""
+    rows = []
+
+    def add(network, base, settings, group="choose", number=0, seeds=(11,)):
+        rows.append(Row(group, network, "ptq", {k: base[k] for k in FOUR if k in base}, 11,
+                        dev=True, few=40, kind="ptq"))
+        for name, change in settings:
+            change = dict(change)
+            own = change.pop("few", number)
+            for seed in seeds:
+                rows.append(Row(group, network, name, dict(base, **change), seed, dev=True, few=own))
+
+    four = {"epochs": 4, "learningRate": 0.005}
+    add("resnet20", CHOSEN, [
+        ("6 epochs of SGD at 0.002", {}),
+        ("8 epochs", {"epochs": 8}),
+        ("4 epochs at 0.005", four),
+        ("4 epochs at 0.01", dict(four, learningRate=0.01)),
+        ("4 epochs at 0.005, both", dict(four, **BOTH)),
+        ("4 epochs at 0.005, labels", dict(four, **LABELS)),
+        ("labels", LABELS),
+    ])
+    sgd = {"optimizer": "sgd", "learningRate": 0.002}
+    add("fashion", chosen("fashion"), [
+        ("6 epochs of AdamW at 0.0001", {}),
+        ("AdamW at 0.0005", {"learningRate": 0.0005}),
+        ("AdamW at 0.002", {"learningRate": 0.002}),
+        ("AdamW at 0.0002, 20 epochs", {"learningRate": 0.0002, "epochs": 20, "patience": 0}),
+        ("AdamW at 0.0002, 12,000 pictures", {"learningRate": 0.0002, "few": 0}),
+        ("SGD at 0.002", sgd),
+        ("SGD at 0.002, 4 epochs, 12,000 pictures", dict(sgd, epochs=4, few=0)),
+        ("labels", LABELS),
+        ("labels, 12,000 pictures", dict(LABELS, few=0)),
+        ("labels at 2e-5, 12,000 pictures", dict(LABELS, learningRate=2e-5, few=0)),
+        ("both, a tenth of labels", FASHION_LOSSES["both"]),
+    ], number=few("fashion"), seeds=(11, 12))
+    # Their own held-back pictures judge: there are no others.
+    add("mobilenet-tensor", dict(MOBILE, heldBack=0.4), [
+        ("60 epochs of AdamW at 3e-5", {}),
+        ("AdamW at 1e-4", {"learningRate": 1e-4}),
+        ("AdamW at 1e-5", {"learningRate": 1e-5}),
+        ("SGD at 1e-4", {"learningRate": 1e-4, "optimizer": "sgd"}),
+        ("crop by 16", {"padding": 16}),
+        ("scales at 0.01 from the start", {"scaleLearningRate": 0.01, "unfreezeScalesAt": 0}),
+        ("scales at 0.001 from the start", {"unfreezeScalesAt": 0}),
+    ])
+    for network, change in (("resnet20", {"padding": 4}), ("fashion", {})):
+        change = dict(change, flip=True, schedule="cosine")
+        add(network, {}, [
+            ("auto", {}),
+            ("AdamW at 1e-5, augmented", dict(change, **ADAM, learningRate=1e-5)),
+            ("4 epochs of SGD at 0.001, augmented", dict(change, epochs=4, learningRate=0.001)),
+        ], group="choose8", number=few(network), seeds=(11, 12))
     return rows
 
 
 def w8_rows():
     rows = []
     for network in ("resnet20", "fashion", "resnet56"):
-        rows.append(Row("w8", network, "ptq", {}, kind="ptq"))
+        longer = dict(COSINE, epochs=4, learningRate=0.001)
+        if network == "fashion":
+            longer["padding"] = 0
+        number = few(network)
+        rows.append(Row("w8", network, "ptq", {}, kind="ptq", few=number))
         for seed in SEEDS[:1] if network == "resnet56" else SEEDS:
-            rows.append(Row("w8", network, "auto", {}, seed))
-        for seed in SEEDS[:1] if network == "resnet56" else SEEDS:
-            rows.append(Row("w8", network, "longer", dict(LONGER), seed))
-        rows.append(Row("w8", network, "labels", LABELS, 1))
-        rows.append(Row("w8", network, "control: labels, float, then PTQ", LABELS, 1,
-                        kind="control"))
+            rows.append(Row("w8", network, "auto", {}, seed, few=number))
+            rows.append(Row("w8", network, "longer", longer, seed, few=number))
+        rows.append(Row("w8", network, "labels", LABELS, 1, few=number))
+        rows.append(Row("w8", network, CONTROL, LABELS, 1, kind="control", few=number))
     return rows
 
 
 def w4_rows():
     rows = []
-    for network in ("resnet20", "fashion", "resnet56"):
-        rows.append(Row("w4", network, "ptq", FOUR, kind="ptq"))
+    for network in ("fashion", "resnet56", "resnet20"):
+        rows.append(Row("w4", network, "ptq", FOUR, kind="ptq", few=few(network)))
         for seed in SEEDS:
-            for name, loss in (("distillation", {}), ("labels", LABELS), ("both", BOTH)):
-                rows.append(Row("w4", network, name, chosen(network, **loss), seed))
-            if seed == 1 or network == "fashion":
-                rows.append(Row("w4", network, "control: labels, float, then PTQ",
-                                chosen(network, **LABELS), seed, kind="control"))
+            # An epoch of the deep network takes long.
+            for loss in list(LOSSES)[:2 if network == "resnet56" else 3]:
+                rows.append(Row("w4", network, loss, chosen(network, loss), seed,
+                                few=few(network, loss)))
+        rows.append(Row("w4", network, CONTROL, chosen(network, "labels"), 1, kind="control",
+                        few=few(network, "labels")))
     return rows
 
 
 def tensor_rows():
-    rows = [Row("tensor", "resnet20-tensor", "ptq", FOUR, kind="ptq")]
-    for seed in SEEDS:
-        rows.append(Row("tensor", "resnet20-tensor", "distillation",
-                        chosen("resnet20-tensor"), seed))
-    return rows
+    network = "resnet20-tensor"
+    return [Row("tensor", network, "ptq", FOUR, kind="ptq")] + [
+        Row("tensor", network, "distillation", chosen(network), seed) for seed in SEEDS] + [
+        Row("tensor", network, CONTROL, chosen(network, "labels"), 1, kind="control")]
 
 
 def mobile_rows():
-    base = {"batch": 8, "patience": 0, "loss": "distillation"}
-    pictures = {"flip": True, "padding": 16}
-    earlier = {"epochs": 20, "learningRate": 0.0005, "scaleLearningRate": 0.001}
-    sixty = {"epochs": 60, "schedule": "cosine", "learningRate": 0.0005, **pictures}
-    calm, free = {"scaleLearningRate": 0.001}, {"scaleLearningRate": 0.02, "unfreezeScalesAt": 0}
-    adam = {"optimizer": "adamW", "learningRate": 0.0001}
-    settings = [
-        ("ptq", {}),
-        ("20 epochs at 0.0005, no augmentation", earlier),
-        ("60 epochs at 0.0005, cosine, flip, crop", dict(sixty, **calm)),
-        ("the same, scales from the start", dict(sixty, **free)),
-        ("the same, AdamW at 0.0001", dict(sixty, **calm, **adam)),
-        ("the same, AdamW at 0.0001, scales from the start", dict(sixty, **free, **adam)),
-        ("the same, AdamW at 0.0003", dict(sixty, **calm, **dict(adam, learningRate=0.0003))),
-        ("the same, AdamW at 0.001", dict(sixty, **calm, **dict(adam, learningRate=0.001))),
-        ("the same, AdamW at 0.0001, 240 epochs", dict(sixty, **calm, **dict(adam, epochs=240))),
-    ]
-    return [Row("mobile", "mobilenet-tensor", name, dict(base, **values), 1,
-                kind="ptq" if name == "ptq" else "qat") for name, values in settings]
+    network = "mobilenet-tensor"
+    return [Row("mobile", "mobilenet-raw", "ptq", {}, kind="ptq"),
+            Row("mobile", network, "ptq", {}, kind="ptq")] + [
+        Row("mobile", network, "distillation", MOBILE, seed) for seed in SEEDS] + [
+        Row("mobile", network, CONTROL, dict(MOBILE, **LABELS), 1, kind="control")]
 
 
 def scales_rows():
     # A hundred times the usual rate of the scales, so that they move at all; few, small batches.
     base = {"epochs": 2, "batch": 8, "learningRate": 0.002, "scaleLearningRate": 0.1,
             "weightBits": 4}
-    return [Row("scales", "resnet20", "ptq", FOUR, kind="ptq"),
-            Row("scales", "resnet20", "released from the first step",
-                dict(base, unfreezeScalesAt=0), 1, few=1000),
-            Row("scales", "resnet20", "released after 80 %",
-                dict(base, unfreezeScalesAt=0.8), 1, few=1000)]
+    return [Row("scales", "resnet20", "ptq", FOUR, kind="ptq")] + [
+        Row("scales", "resnet20", name, dict(base, unfreezeScalesAt=share), 1, few=1000)
+        for name, share in (("released from the first step", 0), ("released after 80 %", 0.8))]
 
 
 def all_rows():
-    return (choose_rows() + w8_rows() + w4_rows() + tensor_rows() + mobile_rows() + scales_rows())
+    return choose_rows() + w8_rows() + w4_rows() + tensor_rows() + mobile_rows() + scales_rows()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quench", help="the program to measure")
+    parser.add_argument("--quench", default="quench", help="the program to measure")
     parser.add_argument("--data", help="the folder of models and pictures")
     parser.add_argument("--work", default="finetuning-work", help="builds and results")
     parser.add_argument("--groups", default="w8,w4,tensor,mobile,scales")
@@ -606,8 +609,6 @@ def main():
     if options.list:
         print("\n".join(row.key for row in rows))
         return
-    if not options.quench:
-        parser.error("--quench is needed")
     data = options.data or os.path.join(
         os.environ.get("QUENCH_SHARED") or os.path.join(ROOT, "..", "shared"), "data")
     bench = Bench(options.quench, data, options.work, options.threads)
@@ -616,18 +617,16 @@ def main():
         if row.network not in bench.networks:
             continue
         result = bench.result(row) if options.tables else bench.run(row)
-        if result is None:
+        if not result:
             continue
         done["rows"].append(row)
         done[row.key] = result
-        figures = result.get("dev") or result.get("eval")
-        if not figures:
-            print(f"{number}/{len(rows)} {row.key}: diverged {result['diverged']}",
-                  file=sys.stderr, flush=True)
-            continue
-        print(f"{number}/{len(rows)} {row.key}: top-1 {figures['int8']:.2f}, drop "
-              f"{figures['drop']:.2f} ± {figures['dropError']:.2f}, agrees "
-              f"{figures['agreement']:.1f}, {verdicts([result])}, {result['seconds']:.0f} s",
+        figures = figures_of(row, result)
+        said = result.get("diverged") or verdicts([result])
+        if figures:
+            said += (f", top-1 {figures['int8']:.2f}, drop {figures['drop']:.2f} ± "
+                     f"{figures['dropError']:.2f}, agrees {figures['agreement']:.1f}")
+        print(f"{number}/{len(rows)} {row.key}: {said}, {result['seconds']:.0f} s",
               file=sys.stderr, flush=True)
     print(f"{datetime.date.today()}, {platform.machine()}, {os.cpu_count()} cores")
     for network in bench.skipped:
@@ -637,4 +636,5 @@ def main():
     print_scales(done)
 
 
-main()
+if __name__ == "__main__":
+    main()
