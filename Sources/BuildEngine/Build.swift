@@ -152,7 +152,7 @@ public final class Build {
 
     let session = try Session(self, log: log, lock: lock, wake: wake.read)
     if options.usesJobserver, !options.dryRun {
-      let announcement = Jobserver.announcement(options.environment["MAKEFLAGS"] ?? "")
+      let announcement = Jobserver.announcement(options.variable("MAKEFLAGS") ?? "")
       if let server = Jobserver(announcement) {
         session.tokens = JobTokens(server)
       } else if announcement != .none {

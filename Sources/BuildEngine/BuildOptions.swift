@@ -30,8 +30,11 @@ public struct BuildOptions: Sendable {
   public var logPath = ".quench/log"
   /// The lock file, likewise.
   public var lockPath = ".quench/lock"
-  /// What commands get as their environment.
-  public var environment: [String: String]
+  /// What commands get as their environment; that of this process unless something else is set.
+  public var environment: [String: String] {
+    get { givenEnvironment ?? BuildOptions.processEnvironment() }
+    set { givenEnvironment = newValue }
+  }
   /// Whether outputs are kept in and taken from `.quench/cache`.
   public var cache = CacheSetting.automatic
   /// Takes part in the jobserver of a make that started this build: its tokens, not `jobs`, say how
@@ -66,6 +69,8 @@ public struct BuildOptions: Sendable {
     case on(limit: Int64?)
   }
 
+  private var givenEnvironment: [String: String]?
+
   private static var physicalMemory: Int64 {
     Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
   }
@@ -76,7 +81,24 @@ public struct BuildOptions: Sendable {
     self.directory = directory
     let processors = sysconf(Int32(_SC_NPROCESSORS_ONLN))
     jobs = processors <= 1 ? 2 : processors == 2 ? 3 : processors + 2
-    environment = BuildOptions.processEnvironment()
+  }
+
+  /// One variable of the environment, without a table of them all: a build with nothing to do asks
+  /// for a few.
+  func variable(_ name: String) -> String? {
+    if let givenEnvironment { return givenEnvironment[name] }
+    var value: String?
+    let length = name.utf8.count
+    var next = cs_environment()
+    while let entry = next.pointee {
+      if strncmp(entry, name, length) == 0, entry[length] == CChar(bitPattern: UInt8(ascii: "=")),
+        length > 0
+      {
+        value = String(cString: entry + length + 1)
+      }
+      next += 1
+    }
+    return value
   }
 
   private static func processEnvironment() -> [String: String] {

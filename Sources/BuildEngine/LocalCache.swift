@@ -55,7 +55,7 @@ final class LocalCache {
     case .on(let limit): return limit ?? defaultLimit
     case .automatic: break
     }
-    if let text = options.environment["QUENCH_CACHE"] {
+    if let text = options.variable("QUENCH_CACHE") {
       return try limit(text, at: .option("QUENCH_CACHE"))
     }
     guard let name = graph.variables.names.find("quench_cache"),

@@ -87,11 +87,13 @@ final class Session {
     self.wake = wake
     files.fineDevice = files.fineDevice ?? lock?.probe()
     states = FileStates(files: files, paths: paths, log: log, graph: graph)
+    let environment = options.environment
     tools = ToolTable(
-      paths: paths, files: files, environment: options.environment,
-      ownExecutable: options.ownExecutable)
+      paths: paths,
+      search: ToolSearch(
+        files, path: environment["PATH"], ownExecutable: options.ownExecutable))
     staleness = Staleness(
-      graph: graph, states: states, log: log, environment: options.environment, tools: tools)
+      graph: graph, states: states, log: log, environment: environment, tools: tools)
     if lock != nil, let limit = try LocalCache.limit(options, graph) {
       cache = LocalCache(build.statePath("cache"), limit: limit, files: files)
     }

@@ -4,33 +4,63 @@
 internal import Diagnostics
 internal import Glibc
 
-/// Looks programs up through PATH, each name once a build.
-final class ToolTable {
-  private let paths: PathTable
-  private let files: FileSystem
-  private let directories: [String]
-  private let ownNames: Set<String>
-  private var found: [Int32: Int32?] = [:]
+/// Looks programs up through PATH.
+struct ToolSearch {
+  let files: FileSystem
+  let directories: String
+  let ownExecutable: String?
 
-  /// - Parameter ownExecutable: Quench itself. Its stage verbs carry their versions in their
-  ///   command lines, so the binary is no input of theirs.
-  init(
-    paths: PathTable, files: FileSystem, environment: [String: String], ownExecutable: String?
-  ) {
-    self.paths = paths
+  /// - Parameters:
+  ///   - path: the variable PATH.
+  ///   - ownExecutable: Quench itself. Its stage verbs carry their versions in their command lines,
+  ///     so the binary is no input of theirs.
+  init(_ files: FileSystem, path: String?, ownExecutable: String?) {
     self.files = files
-    directories = (environment["PATH"] ?? "/usr/local/bin:/usr/bin:/bin")
-      .split(separator: ":", omittingEmptySubsequences: false).map { $0.isEmpty ? "." : String($0) }
-    ownNames = ownExecutable.map { ["quench", $0] } ?? ["quench"]
+    directories = path ?? "/usr/local/bin:/usr/bin:/bin"
+    self.ownExecutable = ownExecutable
   }
 
   /// Whether a word starts Quench itself.
-  func isOwn(_ word: String) -> Bool { ownNames.contains(word) || word.hasSuffix("/quench") }
+  func isOwn(_ word: String) -> Bool {
+    word == "quench" || word == ownExecutable || word.hasSuffix("/quench")
+  }
+
+  /// The file that a word means as a program; nil when there is none, or when it is Quench.
+  func file(_ word: String) -> String? {
+    guard !word.isEmpty, !isOwn(word), !ShellWords.builtins.contains(word) else { return nil }
+    if word.contains("/") { return isProgram(word) ? CanonicalPath.fold(word) : nil }
+    for directory in directories.split(separator: ":", omittingEmptySubsequences: false) {
+      let candidate = (directory.isEmpty ? "." : String(directory)) + "/" + word
+      if isProgram(candidate) { return CanonicalPath.fold(candidate) }
+    }
+    return nil
+  }
+
+  private func isProgram(_ path: String) -> Bool {
+    var status = stat()
+    return fstatat(files.descriptor, path, &status, 0) == 0 && status.st_mode & S_IFMT == S_IFREG
+      && faccessat(files.descriptor, path, X_OK, 0) == 0
+  }
+}
+
+/// Looks each program up once a build.
+final class ToolTable {
+  private let paths: PathTable
+  private let search: ToolSearch
+  private var found: [Int32: Int32?] = [:]
+
+  init(paths: PathTable, search: ToolSearch) {
+    self.paths = paths
+    self.search = search
+  }
+
+  /// Whether a word starts Quench itself.
+  func isOwn(_ word: String) -> Bool { search.isOwn(word) }
 
   /// The file that a word means as a program; nil when there is none, or when it is Quench.
   func program(_ word: Int32) -> Int32? {
     if let known = found[word] { return known }
-    let answer = lookUp(paths.string(word)).map { paths.intern($0) }
+    let answer = search.file(paths.string(word)).map { paths.intern($0) }
     found[word] = .some(answer)
     return answer
   }
@@ -41,21 +71,5 @@ final class ToolTable {
   var answers: [(word: String, file: String?)] {
     found.map { (paths.string($0.key), $0.value.map { paths.string($0) }) }
       .sorted { $0.word < $1.word }
-  }
-
-  private func lookUp(_ word: String) -> String? {
-    guard !word.isEmpty, !isOwn(word), !ShellWords.builtins.contains(word) else { return nil }
-    if word.contains("/") { return isProgram(word) ? CanonicalPath.fold(word) : nil }
-    for directory in directories {
-      let candidate = directory + "/" + word
-      if isProgram(candidate) { return CanonicalPath.fold(candidate) }
-    }
-    return nil
-  }
-
-  private func isProgram(_ path: String) -> Bool {
-    var status = stat()
-    return fstatat(files.descriptor, path, &status, 0) == 0 && status.st_mode & S_IFMT == S_IFREG
-      && faccessat(files.descriptor, path, X_OK, 0) == 0
   }
 }

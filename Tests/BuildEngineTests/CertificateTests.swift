@@ -103,7 +103,7 @@ struct CertificateTests {
   func allOptions() {
     let compared: Set = [
       "manifest", "keepDead", "discardEdits", "logPath", "lockPath", "refusesSelfReference",
-      "ownExecutable", "environment", "dryRun", "reportsFresh",
+      "ownExecutable", "givenEnvironment", "dryRun", "reportsFresh",
     ]
     let irrelevant: Set = [
       "directory", "jobs", "keepGoing", "loadLimit", "verbose", "explain", "cache",

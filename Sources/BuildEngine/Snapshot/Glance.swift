@@ -43,12 +43,11 @@ public final class Glance {
     isComplete = true
     guard
       certificate.terms.options == Certificate.key(options, targets: targets),
-      certificate.terms.variables.allSatisfy({ options.environment[$0.name] == $0.value })
+      certificate.terms.variables.allSatisfy({ options.variable($0.name) == $0.value })
     else { return }
-    let tools = ToolTable(
-      paths: PathTable(capacity: 16), files: files, environment: options.environment,
-      ownExecutable: options.ownExecutable)
-    guard certificate.terms.programs.allSatisfy({ tools.program($0.word) == $0.file }) else {
+    let tools = ToolSearch(
+      files, path: options.variable("PATH"), ownExecutable: options.ownExecutable)
+    guard certificate.terms.programs.allSatisfy({ tools.file($0.word) == $0.file }) else {
       return
     }
     termsHold = true

@@ -31,7 +31,7 @@ extension Session {
     } else if !open.isEmpty {
       return
     }
-    terms.variables = variables.sorted().map { ($0, options.environment[$0]) }
+    terms.variables = variables.sorted().map { ($0, options.variable($0)) }
     terms.programs = programs
     terms.open = EdgeSet(of: open, count: graph.edgeCount)
 

@@ -22,8 +22,8 @@ struct NinjaMain {
 
   /// Whether the process was started under Ninja's name.
   static func isCalled(_ name: String) -> Bool {
-    let base = name.split(separator: "/").last.map(String.init) ?? ""
-    return base == "ninja" || base == "ninja-build"
+    name == "ninja" || name == "ninja-build" || name.hasSuffix("/ninja")
+      || name.hasSuffix("/ninja-build")
   }
 
   /// Does what the arguments say. - Returns: the exit code.
