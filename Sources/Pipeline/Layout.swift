@@ -88,6 +88,8 @@ public struct Layout: Sendable {
     files.part = "/control"
     return files
   }
+  /// What the trained float network reaches on the evaluation images.
+  var controlEvaluation: String { "\(control.tuning)/evaluation.json" }
   var checkpoints: String { "\(Layout.state)/finetune/\(name)\(part)" }
 
   /// The scales that the network is quantized with.

@@ -241,6 +241,13 @@ extension RecipeEdges {
       files.om, files.qdq, files.finalConfig, files.evaluation,
       beside: files.isTuned ? files.ptqEvaluation : nil, label: model.name, model, files, samples,
       runtime)
+    let hasControl = model.finetune?.hasControl == true
+    if hasControl {
+      try evaluate(
+        files.control.tuned, files.control.tuned, files.control.tunedConfig,
+        files.controlEvaluation, beside: nil, label: "\(model.name), the float control", model,
+        files, samples, runtime)
+    }
     try manifest.build(
       [files.gate], rule: "gate", inputs: [files.evaluation],
       variables: [
@@ -249,8 +256,9 @@ extension RecipeEdges {
     var pages = [files.evaluation, files.finalScales, files.sensitivity, files.finalConfig]
     if samples.coverage != nil { pages.append(files.coverage) }
     var tuning = files.isTuned ? [("--tuning", files.tuningReport)] : []
-    if model.finetune?.hasControl == true {
+    if hasControl {
       tuning.append(("--control", files.control.tuningReport))
+      tuning.append(("--control-evaluation", files.controlEvaluation))
     }
     let options = tuning.map { "\($0) \(ManifestText.shellWord($1))" }.joined(separator: " ")
     try manifest.build(

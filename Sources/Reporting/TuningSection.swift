@@ -2,7 +2,7 @@
 // Reporting: what fine-tuning did: FP32, PTQ and QAT side by side, the guard, the course.
 
 public import Finetuning
-internal import Measurement
+public import Measurement
 
 /// The part of the page about fine-tuning.
 public struct TuningSection: Sendable {
@@ -11,10 +11,16 @@ public struct TuningSection: Sendable {
   /// The same of the float network trained alike; nil when that was not asked for.
   public var control: TrainingReport?
 
+  /// What that network reaches on the samples that the quantized one is judged on.
+  public var controlEvaluation: EvaluationReport?
+
   /// Makes a section from its parts.
-  public init(report: TrainingReport, control: TrainingReport?) {
+  public init(
+    report: TrainingReport, control: TrainingReport?, controlEvaluation: EvaluationReport? = nil
+  ) {
     self.report = report
     self.control = control
+    self.controlEvaluation = controlEvaluation
   }
 
   func html(_ evaluation: EvaluationReport) -> HTML {
@@ -29,13 +35,18 @@ public struct TuningSection: Sendable {
     return .element("section", parts)
   }
 
+  /// The network that `controlEvaluation` speaks of.
+  private var controlName: String {
+    control?.verdict.keepsTuned == true ? "FP32, trained" : "FP32, its training not kept"
+  }
+
   private var tunedName: String { report.verdict.keepsTuned ? "QAT" : "QAT (not kept)" }
 
   private var heldBack: HTML {
     var columns = [("FP32", report.fp32), ("PTQ", report.ptq), (tunedName, report.best)]
     if let control {
-      columns.append(
-        (control.verdict.keepsTuned ? "FP32, trained" : "FP32, trained (not kept)", control.best))
+      let name = control.verdict.keepsTuned ? "FP32, trained" : "FP32, trained (not kept)"
+      columns.append((name, control.best))
     }
     let rows: [(String, (TrainingReport.Figures) -> Double?)] = [
       ("loss", { $0.loss }), ("top-1 in %", { $0.accuracy.map { 100 * $0 } }),
@@ -59,26 +70,27 @@ public struct TuningSection: Sendable {
         } ?? "–")
     }
     let (ptq, kept) = (evaluation.ptq, report.verdict.keepsTuned ? "QAT" : "PTQ, kept")
-    var rows: [[HTML]] = []
+    let other = controlEvaluation
+    var rows: [(String, [Share?], control: Share?)] = []
     if evaluation.int8Top1 != nil {
-      rows.append([
-        .text("top-1 in %"), percent(evaluation.fp32Top1), percent(ptq?.top1),
-        percent(evaluation.int8Top1),
-      ])
-      rows.append([
-        .text("top-5 in %"), percent(evaluation.fp32Top5), percent(ptq?.top5),
-        percent(evaluation.int8Top5),
-      ])
+      rows = [
+        ("top-1 in %", [evaluation.fp32Top1, ptq?.top1, evaluation.int8Top1], other?.int8Top1),
+        ("top-5 in %", [evaluation.fp32Top5, ptq?.top5, evaluation.int8Top5], other?.int8Top5),
+      ]
     }
     if evaluation.agreement != nil {
-      rows.append([
-        .text("same class as FP32 in %"), .text("–"), percent(ptq?.agreement),
-        percent(evaluation.agreement),
-      ])
+      rows.append(
+        (
+          "same class as FP32 in %", [nil, ptq?.agreement, evaluation.agreement], other?.agreement
+        ))
     }
     let images = evaluation.onCalibrationSamples ? "calibration" : "evaluation"
     return .table(
-      head: ["\(evaluation.samples) \(images) images", "FP32", "PTQ", kept], rows: rows)
+      head: ["\(evaluation.samples) \(images) images", "FP32", "PTQ", kept]
+        + (other == nil ? [] : [controlName]),
+      rows: rows.map { name, shares, control in
+        [.text(name)] + shares.map(percent) + (other == nil ? [] : [percent(control)])
+      })
   }
 
   /// What did not train, and why; nil when all trained.

@@ -67,8 +67,8 @@ struct FinetuneTests {
     #expect(report.contains("\"kind\" : \"quantized\""))
     let evaluation = try #require(project.space.text("build/tiny/evaluation.json"))
     #expect(evaluation.contains("\"ptq\" : {"))
-    #expect(run.output.contains("PTQ"))
-    #expect(run.output.contains("QAT"))
+    let kept = run.output.contains(/\ntraining +QAT is kept/) ? "QAT" : "PTQ, kept"
+    #expect(run.output.contains(try Regex("FP32 +PTQ +\(kept) +difference")))
     #expect((run.output + run.errors).contains("epoch 4: loss"))
     #expect(run.output.contains(/\ntraining +(QAT|PTQ) is kept: the loss on the held-back/))
     #expect(try project.quench("build").output.contains("nothing to do"))
@@ -186,6 +186,8 @@ struct FinetuneTests {
     #expect(page.contains("<th>FP32, trained"))
     // Labelled: the float network's own accuracy stands there too.
     #expect(page.contains(/<td>top-1 in %<\/td><td>[\d.]+<\/td><td>[\d.]+<\/td>/))
+    // And what it reaches on the evaluation images.
+    #expect(page.contains(/evaluation images<\/th><th>FP32<\/th>.*<th>FP32, (trained|its)/))
     #expect(try project.quench("build").output.contains("nothing to do"))
 
     func tune(_ name: String, _ settings: String, _ more: [String] = []) throws -> Run {

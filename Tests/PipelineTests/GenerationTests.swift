@@ -132,6 +132,11 @@ struct GenerationTests {
     #expect(control.contains(": control "))
     #expect(control.contains("checkpoints = .quench/finetune/net/control\n"))
     #expect(control.contains("report = build/net/finetune/control/report.json\n"))
+    // It is judged on the samples that the quantized network is judged on.
+    let judged = try #require(edges["build/net/finetune/control/evaluation.json"])
+    #expect(judged.contains("candidate = build/net/finetune/control/tuned.onnx\n"))
+    let report = try #require(edges["build/net/report.html"])
+    #expect(report.contains("--control-evaluation build/net/finetune/control/evaluation.json"))
     #expect(edges["build/net/finetune/tuned.onnx"] == plain["build/net/finetune/tuned.onnx"])
     #expect(edges["build/net/model.qdq.onnx"] == plain["build/net/model.qdq.onnx"])
   }

@@ -21,6 +21,7 @@ struct ReportCommand: ParsableCommand {
   @Argument(help: "The coverage, if it was counted.") var coverage: String?
   @Option(help: "What fine-tuning did, if there was any.") var tuning: String?
   @Option(help: "What training did for the float control, if there is one.") var control: String?
+  @Option(help: "The evaluation of the float control.") var controlEvaluation: String?
   @Option(help: "The model's name.") var name: String = "model"
   @Option(name: .shortAndLong, help: "The page.") var output: String
 
@@ -35,7 +36,10 @@ struct ReportCommand: ParsableCommand {
       tuning: try tuning.map { path in
         TuningSection(
           report: try ArtifactJSON.read(TrainingReport.self, from: path),
-          control: try control.map { try ArtifactJSON.read(TrainingReport.self, from: $0) })
+          control: try control.map { try ArtifactJSON.read(TrainingReport.self, from: $0) },
+          controlEvaluation: try controlEvaluation.map {
+            try ArtifactJSON.read(EvaluationReport.self, from: $0)
+          })
       })
     try FileContent.replace(output, with: Array(page.html.utf8))
   }
