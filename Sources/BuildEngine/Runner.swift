@@ -27,6 +27,8 @@ final class Runner {
     var started: Int64
     var isConsole: Bool
     var status: Int32?
+    /// When its status was collected.
+    var reaped: Int64 = 0
   }
 
   private let files: FileSystem
@@ -37,6 +39,8 @@ final class Runner {
   /// Readable when somebody called `Build.interrupt`.
   private let wake: Int32
   private var children: [Child] = []
+  /// A signal was passed on: nothing new will start.
+  private var isEnding = false
   private var plainEnvironment: [UnsafeMutablePointer<CChar>?] = []
   private var progressEnvironment: [UnsafeMutablePointer<CChar>?] = []
 
@@ -192,8 +196,14 @@ final class Runner {
         polled.append(pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0))
       }
     }
-    guard poll(&polled, nfds_t(polled.count), timeout) > 0 else { return [] }
     var events: [Event] = []
+    guard poll(&polled, nfds_t(polled.count), isEnding ? 100 : timeout) > 0 else {
+      if isEnding {
+        endLeftovers()
+        collect(&events)
+      }
+      return events
+    }
     if polled[0].revents != 0 {
       while case let number = cs_signals_read(signals), number != 0 {
         events.append(.signal(number))
@@ -209,12 +219,14 @@ final class Runner {
       if polled[at + 1].revents != 0 { readProgress(index, &events) }
       if polled[at + 2].revents != 0 { reap(index) }
     }
+    if isEnding { endLeftovers() }
     collect(&events)
     return events
   }
 
-  /// Sends a signal to every child and its process group.
+  /// Sends a signal to every child and its process group; the build is about to end.
   func signal(_ number: Int32) {
+    isEnding = true
     for index in children.indices {
       let child = children[index]
       if child.isConsole {
@@ -227,6 +239,21 @@ final class Runner {
         close(child.output)
         children[index].output = -1
       }
+    }
+  }
+
+  /// After a signal: what a command left in the background and what keeps its output open has a
+  /// second to end like the command itself. (Background jobs of a shell ignore SIGINT.)
+  private func endLeftovers() {
+    for index in children.indices {
+      let child = children[index]
+      guard child.status != nil, child.output >= 0, !child.isConsole,
+        cs_monotonic() - child.reaped > 1_000_000_000
+      else { continue }
+      kill(-child.process, SIGKILL)
+      readOutput(index)
+      if children[index].output >= 0 { close(children[index].output) }
+      children[index].output = -1
     }
   }
 
@@ -263,6 +290,7 @@ final class Runner {
       }
     }
     children[index].status = status
+    children[index].reaped = cs_monotonic()
     if children[index].ended >= 0 { close(children[index].ended) }
     children[index].ended = -1
   }

@@ -183,6 +183,31 @@ struct RunningTests {
     #expect(outcome.summary.exitCode == 130)
   }
 
+  @Test("an interrupt does not wait for what a command left in the background, deaf to it")
+  func background() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      """
+      rule r
+        command = echo half > $out; sleep 100 & echo 1 2 >&$$QUENCH_PROGRESS_FD; wait
+      build a: r
+        progress = 1
+
+      """)
+    let clock = ContinuousClock()
+    var interrupted = clock.now
+    let outcome = try world.build([]) { _ in
+    } during: { event, build in
+      guard case .progress = event else { return }
+      interrupted = clock.now
+      build.interrupt()
+    }
+    #expect(outcome.summary.exitCode == 130)
+    #expect(clock.now - interrupted < .seconds(50))
+    #expect(!world.exists("a"))
+  }
+
   @Test("no descriptor is left open, whatever happened")
   func descriptors() throws {
     let world = World()
