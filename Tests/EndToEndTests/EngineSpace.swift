@@ -54,7 +54,7 @@ final class EngineSpace: Sendable {
   }
 
   /// Processes that work in this directory.
-  private var inhabitants: [pid_t] {
+  var inhabitants: [pid_t] {
     let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
     return names.compactMap { name in
       guard let process = pid_t(name) else { return nil }
