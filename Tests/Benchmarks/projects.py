@@ -276,7 +276,7 @@ def timed(root, engines, runs, kinds):
     runners = [measure.Engine(tree.name, [str(tree.program), "-C", str(tree.out)],
                               str(tree.folder), probe) for tree in trees]
     if "time" in kinds:
-        for number in range(runs):
+        for _ in range(runs):
             for kind in ("null build", "source changed"):
                 for tree, runner in zip(trees, runners):
                     runner.settle()
@@ -286,7 +286,7 @@ def timed(root, engines, runs, kinds):
                         path.write_text(f"int changed_{time.time_ns()};\n{text}")
                     seen.setdefault((kind, tree.name), []).append(runner.run())
     if "full" in kinds:
-        for number in range(2):
+        for _ in range(min(2, runs)):
             for tree, runner in zip(trees, runners):
                 tree.build("-t", "clean")
                 for name in measure.LOGS:
