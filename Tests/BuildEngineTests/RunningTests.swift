@@ -190,7 +190,7 @@ struct RunningTests {
       "build.ninja",
       """
       rule r
-        command = echo half > $out; sleep 100 & echo 1 2 >&$$QUENCH_PROGRESS_FD; wait
+        command = echo half > $out; sleep 100 & sleep 0.2; echo 1 2 >&$$QUENCH_PROGRESS_FD; wait
       build a: r
         progress = 1
 
