@@ -274,7 +274,10 @@ public final class Build {
   }
 
   func info(_ edge: Int32) throws(QuenchError) -> EdgeInfo {
-    let command = try graph.string(.command, of: edge)
+    try info(edge, command: graph.string(.command, of: edge))
+  }
+
+  func info(_ edge: Int32, command: String) throws(QuenchError) -> EdgeInfo {
     var description = try options.verbose ? "" : graph.string(.description, of: edge)
     if description.isEmpty { description = command }
     return EdgeInfo(

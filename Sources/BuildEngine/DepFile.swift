@@ -75,6 +75,60 @@ struct DepFile {
     if sawText, !sawColon { throw QuenchError(.data, "expected ':' in depfile", at: .file(path)) }
   }
 
+  /// Lends the inputs of a depfile of one rule with one target whose text holds nothing that has to
+  /// be rewritten: what compilers write for most sources. An input may come more than once.
+  ///
+  /// - Returns: whether it is one; if not, nothing was lent.
+  static func eachPlainInput(
+    _ bytes: [UInt8], _ body: (UnsafeBufferPointer<UInt8>) -> Void
+  ) -> Bool {
+    bytes.withUnsafeBufferPointer { bytes in
+      guard let start = plainStart(bytes) else { return false }
+      var first = start
+      for index in start...bytes.count {
+        let isEnd =
+          index == bytes.count || bytes[index] == 0x20 || bytes[index] == 0x0A
+          // A backslash stands before a line's end only.
+          || bytes[index] == UInt8(ascii: "\\")
+        guard isEnd else { continue }
+        if index > first { body(UnsafeBufferPointer(rebasing: bytes[first..<index])) }
+        first = index + 1
+      }
+      return true
+    }
+  }
+
+  /// Where the inputs begin; nil when the text is not that plain.
+  private static func plainStart(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
+    var start: Int?
+    // The first line's end that no backslash precedes ends the rule.
+    var isOver = false
+    var before = UInt8(ascii: " ")
+    for (index, byte) in bytes.enumerated() {
+      let next = index + 1 < bytes.count ? bytes[index + 1] : 0x0A
+      switch byte {
+      case 0x20: if start == nil { return nil }
+      case 0x0A:
+        if start == nil { return nil }
+        if before != UInt8(ascii: "\\") { isOver = true }
+      case UInt8(ascii: "\\"):
+        guard start != nil, next == 0x0A, before == 0x20 else { return nil }
+      case UInt8(ascii: ":"):
+        guard start == nil, index > 0, next == 0x20 else { return nil }
+        start = index + 1
+      case 0x00..<0x20, UInt8(ascii: "$"), UInt8(ascii: "#"), 0x7F...: return nil
+      default:
+        if isOver { return nil }
+        let isFirst = before == 0x20 || before == 0x0A || before == UInt8(ascii: "/")
+        // Spellings that have to be folded, or may have to.
+        if byte == UInt8(ascii: "/"), before == byte || next == 0x20 || next == 0x0A { return nil }
+        if byte == UInt8(ascii: "."), isFirst { return nil }
+      }
+      before = byte
+    }
+    return start
+  }
+
   /// Reads one name. - Returns: whether a colon that ends the targets was read with it.
   private static func name(_ bytes: [UInt8], _ index: inout Int) -> ([UInt8], Bool) {
     var name: [UInt8] = []

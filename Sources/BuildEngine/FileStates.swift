@@ -23,6 +23,8 @@ final class FileStates {
   /// When a file's content was first known and last seen to change, in events of this build.
   @exclusivity(unchecked) private var knownAt: [Int32] = []
   @exclusivity(unchecked) private var changedAt: [Int32] = []
+  /// When it was last looked at, likewise.
+  @exclusivity(unchecked) private var lookedAt: [Int32] = []
   /// Counts events; a command remembers the count at which it started.
   private(set) var clock: Int32 = 1
   /// Edges whose outputs would be made anew: set by dry runs and questions only.
@@ -53,6 +55,7 @@ final class FileStates {
     keepsText.removeAll(keepingCapacity: true)
     knownAt.removeAll(keepingCapacity: true)
     changedAt.removeAll(keepingCapacity: true)
+    lookedAt.removeAll(keepingCapacity: true)
     pending.removeAll(keepingCapacity: true)
   }
 
@@ -141,6 +144,7 @@ final class FileStates {
     keepsText.append(contentsOf: repeatElement(false, count: more))
     knownAt.append(contentsOf: repeatElement(0, count: more))
     changedAt.append(contentsOf: repeatElement(0, count: more))
+    lookedAt.append(contentsOf: repeatElement(0, count: more))
     pending.append(contentsOf: repeatElement(false, count: more))
   }
 
@@ -187,10 +191,27 @@ final class FileStates {
     keepsText[Int(node)] = true
   }
 
+  /// The content of a file at some time after an event of this build.
+  @discardableResult
+  func refresh(_ node: Int32, after event: Int32) throws(QuenchError) -> Int32 {
+    if Int(node) < contents.count, contents[Int(node)] >= 0, lookedAt[Int(node)] >= event {
+      return contents[Int(node)]
+    }
+    return try refresh(node)
+  }
+
+  /// Takes a look at a file that somebody had a moment ago.
+  func refresh(_ node: Int32, seenAs identity: Identity) throws(QuenchError) {
+    grow(to: Int(node))
+    lookedAt[Int(node)] = clock
+    try take(node, identity)
+  }
+
   /// Looks at the file again. - Returns: its content now.
   @discardableResult
   func refresh(_ node: Int32) throws(QuenchError) -> Int32 {
     grow(to: Int(node))
+    lookedAt[Int(node)] = clock
     let edge = graph.producer(node)
     if edge >= 0, graph.isPhony(edge), let content = try alias(node, edge) {
       note(node, content, nil, settled: true)
@@ -201,6 +222,11 @@ final class FileStates {
       note(node, content, Identity(), settled: true)
       return content
     }
+    return try take(node, identity)
+  }
+
+  @discardableResult
+  private func take(_ node: Int32, _ identity: Identity) throws(QuenchError) -> Int32 {
     let old = contents[Int(node)]
     if old >= 0, isSettled[Int(node)], identities[Int(node)] == identity { return old }
     if let content = log.content(node, seenAs: identity),
@@ -260,13 +286,14 @@ final class FileStates {
       text.removeAll()
       var stable = false
       found = try Digest.of { (update) throws(QuenchError) in
-        let (before, after) = try files.read(path) { bytes in
+        let before = seen
+        let (after, count) = try files.read(path, size: before.size) { bytes in
           update(bytes)
           bytesRead += bytes.count
           if keeps { text.append(contentsOf: bytes) }
         }
         seen = after
-        stable = before == after
+        stable = before == after && (UInt64(count) == after.size || after.size == 0)
         settled = stable && files.isSettled(after, at: started)
       }
       if stable { break }

@@ -81,6 +81,19 @@ final class FileSystem {
     return try FileSystem.identity(code, raw) { paths.string(node) }
   }
 
+  /// The identity of what a word names, nil also when nobody may look at it.
+  func identity(of word: inout [UInt8]) -> Identity? {
+    var raw = cs_identity()
+    word.append(0)
+    defer { word.removeLast() }
+    let code = word.withUnsafeBytes { bytes in
+      bytes.baseAddress.map {
+        cs_identify(descriptor, $0.assumingMemoryBound(to: CChar.self), &raw)
+      }
+    }
+    return code == 0 ? Identity(raw) : nil
+  }
+
   private static func identity(_ code: Int32, _ raw: cs_identity, _ path: () -> String)
     throws(QuenchError) -> Identity?
   {
@@ -92,20 +105,19 @@ final class FileSystem {
     }
   }
 
-  /// Lends a file in pieces. - Returns: the identity before the first and after the last byte.
-  func read(_ path: String, _ body: (UnsafeRawBufferPointer) -> Void) throws(QuenchError)
-    -> (before: Identity, after: Identity)
-  {
+  /// Lends a file in pieces. - Returns: the identity after the last byte, and the number of bytes.
+  ///
+  /// - Parameter size: what is expected, in bytes.
+  func read(
+    _ path: String, size: UInt64, _ body: (UnsafeRawBufferPointer) -> Void
+  ) throws(QuenchError) -> (identity: Identity, count: Int) {
     let file = openat(descriptor, path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { throw QuenchError(.noInput, "cannot open \"\(path)\": \(reason())") }
     defer { close(file) }
-    var before = cs_identity()
     var after = cs_identity()
-    _ = cs_identify_open(file, &before)
-    guard !Identity(before).isDirectory else {
-      throw QuenchError(.noInput, "\"\(path)\" is a directory where a file should be")
-    }
-    let size = min(max(Int(before.size) + 1, 4096), 1 << 20)
+    var total = 0
+    let isSized = size > 0
+    let size = Int(min(max(size, 4095) + 1, 1 << 20))
     let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: size, alignment: 16)
     defer { piece.deallocate() }
     while true {
@@ -114,14 +126,27 @@ final class FileSystem {
       guard count >= 0 else {
         throw QuenchError(.noInput, "cannot read \"\(path)\": \(reason())")
       }
-      if count == 0 { break }
-      body(UnsafeRawBufferPointer(rebasing: piece[0..<count]))
+      if count > 0 { body(UnsafeRawBufferPointer(rebasing: piece[0..<count])) }
+      total += count
+      // Less than was asked for is the end, or the file's size will tell that it was not; a file
+      // that is made while it is read (/proc) has none.
+      if count == 0 || isSized && count < piece.count { break }
     }
     _ = cs_identify_open(file, &after)
-    return (Identity(before), Identity(after))
+    return (Identity(after), total)
   }
 
   func read(_ path: String) throws(QuenchError) -> [UInt8] { try readWithIdentity(path).bytes }
+
+  /// A whole file; nil when nothing is there.
+  func readIfThere(_ path: String) throws(QuenchError) -> [UInt8]? {
+    do throws(QuenchError) {
+      return try read(path)
+    } catch {
+      guard try identity(path) == nil else { throw error }
+      return nil
+    }
+  }
 
   /// A whole file in one piece of memory, with its identity before the first byte was read.
   ///
@@ -263,6 +288,11 @@ final class FileSystem {
       throw QuenchError(.work, "cannot remove \"\(path)\": \(reason())")
     }
     return false
+  }
+
+  /// Removes a file that was just read.
+  func removeRead(_ path: String) throws(QuenchError) {
+    if unlinkat(descriptor, path, 0) != 0 { try remove(path) }
   }
 
   func rename(_ from: String, to: String) throws(QuenchError) {

@@ -11,13 +11,20 @@ extension Graph {
   func depfileInputs(_ edge: Int32, _ files: FileSystem) throws(QuenchError) -> [Int32]? {
     guard has(.depfile, edge) else { return nil }
     let path = try string(.depfile, of: edge, quoting: .none)
-    guard !path.isEmpty, try files.identity(path) != nil else { return nil }
-    let depfile = try DepFile(try files.read(path), path: path)
-    var known = Set(outputs(edge)).union(inputs(edge))
+    guard !path.isEmpty, let bytes = try files.readIfThere(path) else { return nil }
+    marks.clear()
+    for node in outputs(edge) { marks.insert(node) }
+    for node in inputs(edge) { marks.insert(node) }
     var nodes: [Int32] = []
+    let isPlain = DepFile.eachPlainInput(bytes) { input in
+      let node = paths.intern(input)
+      if marks.insert(node) { nodes.append(node) }
+    }
+    if isPlain { return nodes }
+    let depfile = try DepFile(bytes, path: path)
     for input in depfile.inputs {
       let node = input.withUnsafeBufferPointer { paths.intern($0) }
-      if known.insert(node).inserted { nodes.append(node) }
+      if marks.insert(node) { nodes.append(node) }
     }
     return nodes
   }

@@ -9,6 +9,8 @@ internal import Diagnostics
 /// run `bounds[e].start..<bounds[e].end` of `members`, cut into outputs, implicit outputs, inputs,
 /// implicit inputs, order-only inputs and validations, in this order.
 final class Graph {
+  /// Scratch space of whoever asks an edge.
+  @exclusivity(unchecked) var marks = NodeMarks()
   struct Bounds {
     var start: Int32
     var outputs: Int32

@@ -5,11 +5,13 @@ internal import CSystem
 internal import Diagnostics
 internal import Glibc
 
-/// Starts commands and reports what comes of them. One thread; no signal handlers: signals arrive
-/// through a descriptor while a `Runner` lives.
+/// Starts commands and reports what comes of them. Used by one thread, which a second one relieves
+/// of starting (the starter of a process stands still until the program is loaded). No signal
+/// handlers: signals arrive through a descriptor while a `Runner` lives.
 final class Runner {
   enum Event {
     case exited(step: Int, code: Int32, output: [UInt8], duration: Duration)
+    case notStarted(step: Int, QuenchError)
     case progress(step: Int, done: Int, total: Int, detail: String)
     case note(step: Int, String)
     case signal(Int32)
@@ -17,9 +19,12 @@ final class Runner {
 
   private struct Child {
     var step: Int
-    var process: pid_t
-    /// Readable when the process ends; -1 when the kernel has none or it has ended.
-    var ended: Int32
+    /// Until the process is known.
+    var start: OpaquePointer?
+    /// 0 until it is known.
+    var process: pid_t = 0
+    /// Readable when the process ends; -1 when nobody had to ask for that, or it has ended.
+    var ended: Int32 = -1
     var output: Int32
     var progress: Int32
     var text: [UInt8] = []
@@ -29,6 +34,7 @@ final class Runner {
     var status: Int32?
     /// When its status was collected.
     var reaped: Int64 = 0
+    var failure: Int32 = 0
   }
 
   private let files: FileSystem
@@ -41,8 +47,13 @@ final class Runner {
   private var children: [Child] = []
   /// A signal was passed on: nothing new will start.
   private var isEnding = false
-  private var plainEnvironment: [UnsafeMutablePointer<CChar>?] = []
-  private var progressEnvironment: [UnsafeMutablePointer<CChar>?] = []
+  /// `NAME=value`, ended by nil; the first entry is left out for children that tell no progress.
+  private let environment: UnsafeMutableBufferPointer<UnsafeMutablePointer<CChar>?>
+  /// What children read: nothing.
+  private let nothing: Int32
+  private var starter: OpaquePointer?
+  private var started = 0
+  private var piece = [UInt8](repeating: 0, count: 1 << 16)
 
   /// - Parameter wake: a descriptor that becomes readable to interrupt, not owned.
   init(
@@ -53,6 +64,10 @@ final class Runner {
     self.tools = tools
     self.ownExecutable = ownExecutable
     self.wake = wake
+    let empty = open("/dev/null", O_RDONLY | O_CLOEXEC)
+    guard empty >= 0 else { throw QuenchError(.work, "cannot open /dev/null: \(reason())") }
+    nothing = empty > 3 ? empty : fcntl(empty, F_DUPFD_CLOEXEC, 4)
+    if nothing != empty { close(empty) }
     let watched = [SIGINT, SIGTERM, SIGHUP]
     var mask = sigset_t()
     signals = cs_signals_open(watched, Int32(watched.count), &mask)
@@ -66,32 +81,30 @@ final class Runner {
       values["PATH"] = (values["PATH"].map { $0 + ":" } ?? "") + ownExecutable[..<slash]
     }
     values["QUENCH_PROGRESS_FD"] = nil
-    for (name, value) in values.sorted(by: { $0.key < $1.key }) {
-      plainEnvironment.append(strdup("\(name)=\(value)"))
-    }
-    progressEnvironment = plainEnvironment + [strdup("QUENCH_PROGRESS_FD=3"), nil]
-    plainEnvironment.append(nil)
+    let entries = values.sorted { $0.key < $1.key }.map { strdup("\($0.key)=\($0.value)") }
+    self.environment = .allocate(capacity: entries.count + 2)
+    _ = self.environment.initialize(from: [strdup("QUENCH_PROGRESS_FD=3")] + entries + [nil])
   }
 
   deinit {
-    for entry in progressEnvironment { free(entry) }
+    cs_starter_free(starter)
+    for child in children { cs_start_free(child.start) }
+    close(nothing)
+    for entry in environment { free(entry) }
+    environment.deallocate()
     close(signals)
     pthread_sigmask(SIG_SETMASK, &oldMask, nil)
   }
 
   var isIdle: Bool { children.isEmpty }
 
+  /// So many commands are started here before a thread is made for it.
+  private static let startedHere = 4
+
   /// Starts a command: directly when it means the same without a shell, else through `/bin/sh`.
+  ///
+  /// - Throws: `.work` when it cannot be started; what is found out later is an event.
   func start(_ step: Int, _ command: [UInt8], console: Bool, progress: Bool) throws(QuenchError) {
-    var direct: (program: String, words: [String])?
-    if let plain = ShellWords.plainArguments(command) {
-      if tools.isOwn(plain[0]), !plain[0].contains("/"), let ownExecutable {
-        direct = (ownExecutable, plain)
-      } else if let found = tools.program(plain[0]) {
-        // `a/b` is relative to the build's directory, where the child starts.
-        direct = (plain[0].contains("/") ? plain[0] : found, plain)
-      }
-    }
     var ends: (Int32, Int32) = (-1, -1)
     var reports: (Int32, Int32) = (-1, -1)
     if !console { ends = try Runner.pipe() }
@@ -103,67 +116,80 @@ final class Runner {
         close(ends.1)
         throw error
       }
+      _ = fcntl(reports.0, F_SETFL, O_NONBLOCK)
     }
-    let started = cs_monotonic()
-    var process: pid_t = 0
-    var failure = ENOENT
-    if let (program, words) = direct {
-      failure = spawn(&process, program, words.map { strdup($0) }, ends.1, reports.1)
+    let began = cs_monotonic()
+    let script = command.count > Runner.longestArgument ? cs_script(command, command.count) : -1
+    guard command.count <= Runner.longestArgument || script >= 0,
+      let start = request(command, script, ends.1, reports.1)
+    else {
+      let failure = errno
+      for end in [ends.0, ends.1, reports.0, reports.1, script] where end >= 0 { close(end) }
+      throw Runner.notStarted("/bin/sh", failure)
     }
-    // What the shell says of a file that is no program is what people know.
-    if failure == ENOEXEC || failure == ENOENT || failure == EACCES {
-      failure = spawnShell(&process, command, ends.1, reports.1)
+    var child = Child(
+      step: step, start: start, output: ends.0, progress: reports.0, started: began,
+      isConsole: console)
+    started += 1
+    if !console, script < 0, started > Runner.startedHere {
+      starter = starter ?? cs_starter_new()
     }
-    if ends.1 >= 0 { close(ends.1) }
-    if reports.1 >= 0 { close(reports.1) }
-    guard failure == 0 else {
-      if ends.0 >= 0 { close(ends.0) }
-      if reports.0 >= 0 { close(reports.0) }
-      throw QuenchError(
-        .work, "cannot start \"\(direct?.program ?? "/bin/sh")\": \(reason(failure))",
-        try: failure == E2BIG ? "a response file (rspfile) for what the command lists" : nil)
+    if !console, script < 0, let starter {
+      cs_starter_add(starter, start)
+    } else {
+      cs_start_run(start)
+      if script >= 0 { close(script) }
+      identify(&child)
+      guard child.failure == 0 else {
+        for end in [ends.0, reports.0] where end >= 0 { close(end) }
+        throw Runner.notStarted(program(command) ?? "/bin/sh", child.failure)
+      }
+      if console { child.ended = cs_pidfd_open(child.process) }
     }
-    for end in [ends.0, reports.0] where end >= 0 {
-      _ = fcntl(end, F_SETFL, fcntl(end, F_GETFL) | O_NONBLOCK)
-    }
-    children.append(
-      Child(
-        step: step, process: process, ended: cs_pidfd_open(process), output: ends.0,
-        progress: reports.0, started: started, isConsole: console))
+    children.append(child)
   }
 
   /// The longest argument that Linux takes is 32 pages with its NUL (execve(2)); a longer command is
   /// read by the shell as a script that lies in memory.
   private static let longestArgument = 32 * 4096 - 1
 
-  private func spawnShell(
-    _ process: inout pid_t, _ command: [UInt8], _ output: Int32, _ progress: Int32
-  ) -> Int32 {
-    guard command.count > Runner.longestArgument else {
-      let text = command.withUnsafeBytes { bytes in
-        bytes.baseAddress.map { strndup($0.assumingMemoryBound(to: CChar.self), bytes.count) }
-          ?? strdup("")
-      }
-      return spawn(&process, "/bin/sh", [strdup("/bin/sh"), strdup("-c"), text], output, progress)
-    }
-    let script = cs_script(command, command.count)
-    guard script >= 0 else { return errno }
-    // The child got its own descriptor when it was started.
-    defer { close(script) }
-    return spawn(
-      &process, "/bin/sh", [strdup("/bin/sh"), strdup("/dev/fd/\(script)")], output, progress)
+  /// The program that a command starts when no shell is needed.
+  private func program(_ command: [UInt8]) -> String? {
+    guard let first = ShellWords.plainProgram(command) else { return nil }
+    if tools.isOwn(first), !first.contains("/"), let ownExecutable { return ownExecutable }
+    // `a/b` is relative to the build's directory, where the child starts.
+    return tools.program(first).map { first.contains("/") ? first : $0 }
   }
 
-  /// - Parameter words: the arguments; taken over and freed.
-  private func spawn(
-    _ process: inout pid_t, _ program: String, _ words: [UnsafeMutablePointer<CChar>?],
-    _ output: Int32, _ progress: Int32
-  ) -> Int32 {
-    let arguments = words + [nil]
-    defer { for argument in arguments { free(argument) } }
-    return cs_spawn(
-      &process, program, arguments, progress >= 0 ? progressEnvironment : plainEnvironment,
-      files.descriptor, output, progress)
+  private func request(
+    _ command: [UInt8], _ script: Int32, _ output: Int32, _ progress: Int32
+  ) -> OpaquePointer? {
+    guard let environment = environment.baseAddress else { return nil }
+    return command.withUnsafeBytes { bytes -> OpaquePointer? in
+      var wanted = cs_command(
+        program: nil, command: bytes.baseAddress, count: bytes.count, script: script,
+        environment: progress >= 0 ? environment : environment + 1,
+        directory: files.descriptor, input: nothing, output: output, progress: progress)
+      guard let program = program(command) else { return cs_start_new(&wanted) }
+      return program.withCString { name in
+        wanted.program = name
+        return cs_start_new(&wanted)
+      }
+    }
+  }
+
+  /// Learns which process a child is.
+  private func identify(_ child: inout Child) {
+    guard let start = child.start else { return }
+    child.failure = cs_start_result(start, &child.process)
+    cs_start_free(start)
+    child.start = nil
+  }
+
+  private static func notStarted(_ program: String, _ failure: Int32) -> QuenchError {
+    QuenchError(
+      .work, "cannot start \"\(program)\": \(reason(failure))",
+      try: failure == E2BIG ? "a response file (rspfile) for what the command lists" : nil)
   }
 
   private static func pipe() throws(QuenchError) -> (Int32, Int32) {
@@ -197,7 +223,8 @@ final class Runner {
       }
     }
     var events: [Event] = []
-    guard poll(&polled, nfds_t(polled.count), isEnding ? 100 : timeout) > 0 else {
+    let patience = isEnding && timeout != 0 ? 100 : timeout
+    guard poll(&polled, nfds_t(polled.count), patience) > 0 else {
       if isEnding {
         endLeftovers()
         collect(&events)
@@ -217,7 +244,7 @@ final class Runner {
       let at = 3 + index * 3
       if polled[at].revents != 0 { readOutput(index) }
       if polled[at + 1].revents != 0 { readProgress(index, &events) }
-      if polled[at + 2].revents != 0 { reap(index) }
+      if polled[at + 2].revents != 0 { reap(index, isOver: true) }
     }
     if isEnding { endLeftovers() }
     collect(&events)
@@ -228,14 +255,16 @@ final class Runner {
   func signal(_ number: Int32) {
     isEnding = true
     for index in children.indices {
+      identify(&children[index])
       let child = children[index]
+      guard child.process > 0, child.failure == 0 else { continue }
       if child.isConsole {
         if child.status == nil { kill(child.process, number) }
         continue
       }
       // The group may outlive its leader, and then holds the output open.
       kill(-child.process, number)
-      if number == SIGKILL, child.status != nil, child.output >= 0 {
+      if number == SIGKILL, child.output >= 0, child.status != nil || hasEnded(child.process) {
         close(child.output)
         children[index].output = -1
       }
@@ -245,25 +274,42 @@ final class Runner {
   /// After a signal: what a command left in the background and what keeps its output open has a
   /// second to end like the command itself. (Background jobs of a shell ignore SIGINT.)
   private func endLeftovers() {
-    for index in children.indices {
+    for index in children.indices where !children[index].isConsole && children[index].output >= 0 {
+      identify(&children[index])
+      var status: Int32 = 0
+      if children[index].status == nil, children[index].process > 0,
+        waitpid(children[index].process, &status, WNOHANG) > 0
+      {
+        children[index].status = status
+        children[index].reaped = cs_monotonic()
+      }
       let child = children[index]
-      guard child.status != nil, child.output >= 0, !child.isConsole,
-        cs_monotonic() - child.reaped > 1_000_000_000
-      else { continue }
+      guard child.status != nil, cs_monotonic() - child.reaped > 1_000_000_000 else { continue }
       kill(-child.process, SIGKILL)
-      readOutput(index)
+      // What it wrote is taken; nobody waits for more.
+      _ = fcntl(child.output, F_SETFL, O_NONBLOCK)
+      var pieces = 0
+      while children[index].output >= 0, pieces < 64 {
+        readOutput(index)
+        pieces += 1
+      }
       if children[index].output >= 0 { close(children[index].output) }
       children[index].output = -1
     }
+  }
+
+  /// Whether a process has ended, be it collected or not.
+  private func hasEnded(_ process: pid_t) -> Bool {
+    var info = siginfo_t()
+    return waitid(P_PID, id_t(process), &info, WEXITED | WNOHANG | WNOWAIT) == 0
+      && info.si_signo != 0
   }
 
   /// Children that ended and whose output is complete.
   private func collect(_ events: inout [Event]) {
     var index = 0
     while index < children.count {
-      if children[index].output < 0, children[index].status == nil, children[index].ended < 0 {
-        reap(index)
-      }
+      if children[index].output < 0, children[index].status == nil { reap(index) }
       guard children[index].output < 0, let status = children[index].status else {
         index += 1
         continue
@@ -273,6 +319,10 @@ final class Runner {
       while children[index].progress >= 0, pieces < 64, readProgress(index, &events) { pieces += 1 }
       let child = children.remove(at: index)
       if child.progress >= 0 { close(child.progress) }
+      if child.failure != 0 {
+        events.append(.notStarted(step: child.step, Runner.notStarted("/bin/sh", child.failure)))
+        continue
+      }
       events.append(
         .exited(
           step: child.step, code: cs_exit_code(status), output: child.text,
@@ -280,10 +330,30 @@ final class Runner {
     }
   }
 
-  private func reap(_ index: Int) {
+  /// Collects a child that has ended. One that closed its output a moment ago is about to end; one
+  /// that goes on without an output is left to a descriptor.
+  private func reap(_ index: Int, isOver: Bool = false) {
+    identify(&children[index])
+    guard children[index].failure == 0 else {
+      children[index].status = 0
+      return
+    }
+    if children[index].ended >= 0, !isOver { return }
     var status: Int32 = 0
-    while waitpid(children[index].process, &status, 0) < 0 {
-      guard errno == EINTR else {
+    var patience = isOver ? 0 : Runner.patience
+    var mayWait = isOver
+    while true {
+      let answer = waitpid(children[index].process, &status, mayWait ? 0 : WNOHANG)
+      if answer > 0 { break }
+      if answer == 0, patience > 0 {
+        patience -= 1
+        sched_yield()
+      } else if answer == 0 {
+        children[index].ended = cs_pidfd_open(children[index].process)
+        if children[index].ended >= 0 { return }
+        // A kernel without such descriptors.
+        mayWait = true
+      } else if errno != EINTR {
         // Somebody else collected the child; its success is unknown.
         status = 1 << 8
         break
@@ -295,21 +365,17 @@ final class Runner {
     children[index].ended = -1
   }
 
+  /// How often a child that closed its output is looked for before a descriptor is asked for.
+  private static let patience = 4
+
+  /// The end is read after all the rest, one piece a call: a read that poll announced never waits.
   private func readOutput(_ index: Int) {
-    var piece = [UInt8](repeating: 0, count: 1 << 16)
-    while true {
-      let count = read(children[index].output, &piece, piece.count)
-      if count > 0 {
-        children[index].text.append(contentsOf: piece[..<count])
-      } else if count < 0, errno == EINTR {
-        continue
-      } else {
-        if count == 0 || errno != EAGAIN {
-          close(children[index].output)
-          children[index].output = -1
-        }
-        return
-      }
+    let count = read(children[index].output, &piece, piece.count)
+    if count > 0 {
+      children[index].text.append(contentsOf: piece[..<count])
+    } else if count == 0 || errno != EINTR {
+      close(children[index].output)
+      children[index].output = -1
     }
   }
 

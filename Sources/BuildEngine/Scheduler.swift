@@ -26,6 +26,8 @@ struct Scheduler {
     /// For room.
     case ready
     case running
+    /// Ended, and its place given to others; what came of it is not known yet.
+    case ended
     case done
     case failed
   }
@@ -55,6 +57,7 @@ struct Scheduler {
   private var memoryInUse: Int64 = 0
 
   private(set) var running = 0
+  private var ended = 0
   private(set) var failures = 0
   private(set) var succeeded = 0
   private(set) var fresh = 0
@@ -129,7 +132,7 @@ struct Scheduler {
         return .start(step)
       }
     }
-    return running > 0 ? .wait : .finish
+    return running > 0 || ended > 0 ? .wait : .finish
   }
 
   /// The heaviest step that fits. Steps that declare memory keep their order among themselves, so
@@ -198,8 +201,22 @@ struct Scheduler {
     finish(step)
   }
 
-  mutating func finished(_ step: Int, succeeded success: Bool) {
+  /// Whether another command may start as soon as this step's has ended, before it is known what
+  /// came of it. Not where commands run one at a time.
+  func mayVacate(_ step: Int) -> Bool {
+    let pool = Int(poolOf[step])
+    return jobs > 1 && memory.isEmpty && hasReady && (pool < 0 || pools[pool].depth == 0)
+  }
+
+  /// Gives a step's place to others; `finished` follows.
+  mutating func vacate(_ step: Int) {
     release(step)
+    states[step] = .ended
+    ended += 1
+  }
+
+  mutating func finished(_ step: Int, succeeded success: Bool) {
+    if states[step] == .ended { ended -= 1 } else { release(step) }
     if success {
       succeeded += 1
       finish(step)

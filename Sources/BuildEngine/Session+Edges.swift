@@ -12,9 +12,11 @@ extension Session {
     throws(QuenchError) -> Run
   {
     states.forgetEarlyLooks()
-    let info = try build.info(edge)
+    let command = try graph.value(.command, of: edge)
+    let info = try build.info(edge, command: String(decoding: command, as: UTF8.self))
     var run = Run(
-      edge: edge, info: info, reason: reason, start: 0, anchor: 0, observed: Observed(),
+      edge: edge, info: info, command: command, reason: reason, start: 0, anchor: 0,
+      observed: Observed(),
       inputs: [], named: [], outputs: [], unsettledBefore: [], discoveredBefore: [:],
       previousOutputs: [:], expected: expected[edge] ?? 1)
     let output = graph.firstOutput(edge)
@@ -35,26 +37,37 @@ extension Session {
       }
     }
     try protectUnknown(edge, run)
+    var folderMade: Substring = ""
     for node in graph.outputs(edge) {
-      try files.makeParents(of: paths.string(node))
+      let output = paths.string(node)
+      let folder = output.prefix(upTo: output.lastIndex(of: "/") ?? output.startIndex)
+      if folder != folderMade {
+        try files.makeParents(of: output)
+        folderMade = folder
+      }
       run.outputs.append(try files.identity(node, in: paths))
     }
-    try writeAuxiliaries(edge)
+    try writeAuxiliaries(edge, &folderMade)
     for node in graph.inputs(edge) { run.inputs.append(try states.refresh(node)) }
-    try observe(edge, info.command, &run.observed)
+    try observe(edge, run.command, &run.observed)
     for node in run.observed.named { run.named.append(try states.current(node)) }
     for node in run.discoveredBefore.keys { try states.refresh(node) }
-    try log.begin(output)
+    try log.begin(output, isKept: try graph.flag(.generator, of: edge))
     run.start = states.tick()
     run.anchor = lock?.fileSystemTime() ?? cs_now()
     return run
   }
 
   /// Response file, and the directory that a depfile goes to.
-  private func writeAuxiliaries(_ edge: Int32) throws(QuenchError) {
+  ///
+  /// - Parameter folderMade: a directory that is there.
+  private func writeAuxiliaries(_ edge: Int32, _ folderMade: inout Substring)
+    throws(QuenchError)
+  {
     if graph.has(.depfile, edge) {
       let depfile = try graph.string(.depfile, of: edge, quoting: .none)
-      if !depfile.isEmpty { try files.makeParents(of: depfile) }
+      let folder = depfile.prefix(upTo: depfile.lastIndex(of: "/") ?? depfile.startIndex)
+      if !depfile.isEmpty, folder != folderMade { try files.makeParents(of: depfile) }
     }
     guard graph.has(.rspfile, edge) else { return }
     let path = try graph.string(.rspfile, of: edge, quoting: .none)
@@ -64,43 +77,59 @@ extension Session {
   }
 
   /// Programs that a command starts, and files that it names without declaring them.
-  private func observe(_ edge: Int32, _ command: String, _ observed: inout Observed)
+  private func observe(_ edge: Int32, _ command: [UInt8], _ observed: inout Observed)
     throws(QuenchError)
   {
-    var known = Set(graph.outputs(edge)).union(graph.prerequisites(edge))
+    marks.clear()
+    for node in graph.outputs(edge) { marks.insert(node) }
+    for node in graph.prerequisites(edge) { marks.insert(node) }
     for key in [RuleKey.depfile, .rspfile] where graph.has(key, edge) {
-      known.insert(
+      marks.insert(
         paths.intern(CanonicalPath.fold(try graph.string(key, of: edge, quoting: .none))))
     }
-    for word in ShellWords.split(Array(command.utf8)) where !word.isWritten {
-      if word.isCommand {
-        let id = paths.intern(word.text)
-        if tools.isOwn(word.text) { continue }
-        if let file = tools.program(id) {
-          // A program that the build makes itself is an input like any other.
-          if !known.contains(file), !observed.tools.contains(where: { $0.word == id }) {
-            try states.refresh(file)
-            observed.tools.append((id, file))
-          }
-          continue
-        }
+    var failure: QuenchError?
+    ShellWords.each(command) { word, isCommand, isWritten in
+      guard !isWritten, failure == nil else { return }
+      do throws(QuenchError) {
+        if isCommand, try takeTool(word, &observed) { return }
+        try takeFile(&word, &observed)
+      } catch {
+        failure = error
       }
-      // Options may carry a file behind an equals sign.
-      var text = Substring(word.text)
-      if text.hasPrefix("-") {
-        guard let equals = text.firstIndex(of: "=") else { continue }
-        text = text[text.index(after: equals)...]
-      }
-      guard !text.isEmpty, text.utf8.count < 1024 else { continue }
-      let node = paths.intern(CanonicalPath.fold(String(text)))
-      guard known.insert(node).inserted, graph.producer(node) < 0 else { continue }
-      // A word that cannot be looked at is not a file.
-      guard let identity = try? files.identity(node, in: paths), identity.isRegular else {
-        continue
-      }
-      try states.refresh(node)
-      observed.named.append(node)
     }
+    if let failure { throw failure }
+  }
+
+  /// - Returns: whether the word stands for a program that lies in a file, or for Quench itself.
+  private func takeTool(_ word: [UInt8], _ observed: inout Observed) throws(QuenchError) -> Bool {
+    let id = word.withUnsafeBufferPointer { paths.intern($0) }
+    guard let file = tools.program(id) else { return tools.isOwn(paths.string(id)) }
+    // A program that the build makes itself is an input like any other.
+    if !marks.contains(file), !observed.tools.contains(where: { $0.word == id }) {
+      try states.refresh(file)
+      observed.tools.append((id, file))
+    }
+    return true
+  }
+
+  /// Takes a word that names a file, which no statement lists.
+  private func takeFile(_ word: inout [UInt8], _ observed: inout Observed) throws(QuenchError) {
+    // Options may carry a file behind an equals sign.
+    if word.first == UInt8(ascii: "-") {
+      guard let equals = word.firstIndex(of: UInt8(ascii: "=")) else { return }
+      word.removeSubrange(...equals)
+    }
+    guard !word.isEmpty, word.count < 1024, CanonicalPath.isText(word) else { return }
+    CanonicalPath.fold(&word)
+    // Names that nobody knows are not taken down before there is a file.
+    let known = word.withUnsafeBufferPointer { paths.find($0) }
+    if let known, !marks.insert(known) || graph.producer(known) >= 0 { return }
+    // A word that cannot be looked at is not a file.
+    guard let identity = files.identity(of: &word), identity.isRegular else { return }
+    let node = word.withUnsafeBufferPointer { paths.intern($0) }
+    marks.insert(node)
+    try states.refresh(node, seenAs: identity)
+    observed.named.append(node)
   }
 
   /// What became of a command that ended.
@@ -113,6 +142,7 @@ extension Session {
       return .interrupted
     }
     guard code == 0 else { return try fail(run, code, Session.words(code)) }
+    let end = states.tick()
     var discovered: [Int32] = []
     do throws(QuenchError) {
       discovered = try readDepfile(run)
@@ -131,10 +161,34 @@ extension Session {
         run, 1, "the command succeeded but did not write \"\(paths.string(first))\"")
     }
     let milliseconds = Int64(duration / .milliseconds(1))
-    let isSettled = try succeed(run, outputs, discovered, milliseconds, events)
-    if isSettled, cache != nil { try keep(run, outputs, discovered, output) }
+    let success = Success(
+      run: run, end: end, outputs: outputs, discovered: discovered, milliseconds: milliseconds)
+    if cache != nil || options.jobs == 1 {
+      let isSettled = try succeed(success, events)
+      try log.flush()
+      if isSettled, cache != nil { try keep(run, outputs, discovered, output) }
+    } else {
+      if successes.isEmpty { settlingTime = cs_monotonic() + Session.patience }
+      successes.append(success)
+    }
     summary.ran += 1
     return .succeeded
+  }
+
+  /// Nanoseconds that a success may wait for others. One that is not in the log when the build is
+  /// killed runs again.
+  private static let patience: Int64 = 100_000_000
+
+  /// Puts the successes into the log.
+  ///
+  /// A file that many of them read is looked at once: any look after a command's end tells whether
+  /// the file changed since the command's start.
+  func settle(_ events: (BuildEvent) -> Void) throws(QuenchError) {
+    guard !successes.isEmpty else { return }
+    let settled = successes
+    successes.removeAll(keepingCapacity: true)
+    for success in settled { _ = try succeed(success, events) }
+    try log.flush()
   }
 
   private static func words(_ code: Int32) -> String {
@@ -176,7 +230,7 @@ extension Session {
     }
     guard let nodes = try graph.depfileInputs(run.edge, files) else { return [] }
     if graph.has(.deps, run.edge), try !graph.value(.deps, of: run.edge).isEmpty {
-      if !options.keepsDepfiles { try files.remove(path) }
+      if !options.keepsDepfiles { try files.removeRead(path) }
     }
     return nodes
   }
@@ -184,17 +238,16 @@ extension Session {
   /// Writes the record of a success. Inputs that changed since the start make it worthless.
   ///
   /// - Returns: whether none did.
-  func succeed(
-    _ run: Run, _ outputs: [(path: Int32, content: Int32)], _ discovered: [Int32],
-    _ milliseconds: Int64, _ events: (BuildEvent) -> Void
-  ) throws(QuenchError) -> Bool {
+  func succeed(_ success: Success, _ events: (BuildEvent) -> Void) throws(QuenchError) -> Bool {
+    let run = success.run
+    let end = success.end
     let edge = run.edge
     var unsettled: [Int32] = []
     // Inputs that the command itself writes: known by a second change in a row.
     var written: [Int32] = []
     let isGenerator = try graph.flag(.generator, of: edge)
     for (index, node) in graph.inputs(edge).enumerated() {
-      let now = try states.refresh(node)
+      let now = try states.refresh(node, after: end)
       guard now != TraceLog.always, states.changed(node, since: run.start) else { continue }
       // A command that touches its input every time must not run for ever; a generator may also
       // change it every time, as Meson does with its own state.
@@ -206,24 +259,23 @@ extension Session {
     }
     var observed = run.observed
     for tool in observed.tools {
-      try states.refresh(tool.file)
+      try states.refresh(tool.file, after: end)
       if states.changed(tool.file, since: run.start) { unsettled.append(tool.file) }
     }
     observed.named.removeAll()
     for (index, node) in run.observed.named.enumerated() {
-      if try states.refresh(node) != run.named[index] {
+      if try states.refresh(node, after: end) != run.named[index] {
         // Twice in a row means that the command itself writes it.
         if run.unsettledBefore.contains(node) { continue }
         unsettled.append(node)
       }
       observed.named.append(node)
     }
-    observed.discovered = discovered
-    let listed = Set(discovered)
-    observed.named.removeAll { listed.contains($0) }
-    for node in discovered {
+    observed.discovered = success.discovered
+    observed.named.removeAll { success.discovered.contains($0) }
+    for node in success.discovered {
       let isKnown = states.isKnown(node, since: run.start)
-      let now = try states.refresh(node)
+      let now = try states.refresh(node, after: end)
       let changed =
         isKnown
         ? states.changed(node, since: run.start)
@@ -236,7 +288,8 @@ extension Session {
       unsettled.append(node)
     }
     for node in unsettled { events(.warning(warning(node, run))) }
-    try record(edge, run.reason, observed, outputs, (unsettled, written), milliseconds)
+    try record(
+      edge, run.reason, observed, success.outputs, (unsettled, written), success.milliseconds)
     try settleUnknown(edge, events)
     if graph.has(.rspfile, edge) {
       let path = try graph.string(.rspfile, of: edge, quoting: .none)
@@ -269,7 +322,7 @@ extension Session {
       reason: reason.description, outputs: outputs,
       unsettled: changed.unsettled.map { log.pathID($0) } + changed.written.map { ~log.pathID($0) },
       fields: fields.bytes)
-    try log.succeed(graph.firstOutput(edge), payload)
+    log.succeed(graph.firstOutput(edge), payload)
   }
 
   /// Takes outputs that a generator's user made by hand as if the edge had made them.

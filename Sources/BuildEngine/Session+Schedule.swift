@@ -47,9 +47,16 @@ extension Session {
           scheduler.stop()
         }
       case .wait:
+        // What may be done while commands run comes second to starting some.
+        if !ended.isEmpty { finish(ended.removeFirst(), &scheduler, events, &failure) }
         try wait(&scheduler, events, &failure)
       case .finish: break loop
       }
+    }
+    do throws(QuenchError) {
+      try settle(events)
+    } catch {
+      failure = failure ?? error
     }
     runner = nil
     tokens?.releaseAll()
@@ -86,7 +93,7 @@ extension Session {
 
   func counts(_ scheduler: Scheduler) -> BuildCounts {
     var counts = BuildCounts(
-      finished: finished, running: runs.count,
+      finished: finished, running: runs.count - ended.count,
       total: finished + runs.count + scheduler.unreached)
     counts.unknown = scheduler.unreached - scheduler.readyCount
     guard options.wantsEstimate, scheduler.isWeighed else { return counts }
@@ -191,7 +198,11 @@ extension Session {
     var run = try prepare(edge, reason, events)
     if cache != nil, let (discovered, text) = try restore(run) {
       let outputs = graph.outputs(edge).map { node in (log.pathID(node), states.known(node)) }
-      _ = try succeed(run, outputs, discovered, run.expected, events)
+      let success = Success(
+        run: run, end: states.tick(), outputs: outputs, discovered: discovered,
+        milliseconds: run.expected)
+      _ = try succeed(success, events)
+      try log.flush()
       summary.restored += 1
       finished += 1
       restoredHere += 1
@@ -209,10 +220,12 @@ extension Session {
     guard let runner else { return }
     run.begun = cs_monotonic()
     runs[step] = run
-    events(.started(run.info, run.reason, counts(scheduler)))
+    var counts = counts(scheduler)
+    counts.finished += ended.count
+    events(.started(run.info, run.reason, counts))
     do throws(QuenchError) {
       try runner.start(
-        step, try graph.value(.command, of: edge), console: run.info.usesConsole,
+        step, run.command, console: run.info.usesConsole,
         progress: graph.isSet(.progress, of: edge))
     } catch {
       runs[step] = nil
@@ -226,9 +239,15 @@ extension Session {
     guard let runner else { preconditionFailure("a command runs without a runner") }
     let isHeldUp = scheduler.hasReady
     if !isHeldUp { tokens?.giveSpareBack() }
-    let timeout: Int32 = options.ticks ? 500 : isHeldUp && options.loadLimit != nil ? 1000 : -1
+    var timeout: Int32 = options.ticks ? 500 : isHeldUp && options.loadLimit != nil ? 1000 : -1
+    if !successes.isEmpty {
+      let left = Int32(clamping: max(0, settlingTime - cs_monotonic()) / 1_000_000)
+      timeout = timeout < 0 ? left : min(timeout, left)
+    }
+    // Whoever has something to do only asks what else there is.
+    if !ended.isEmpty || scheduler.running == 0 { timeout = 0 }
     let happened = runner.wait(timeout: timeout, also: isHeldUp ? tokens?.descriptor ?? -1 : -1)
-    if happened.isEmpty, options.ticks { events(.tick(counts(scheduler))) }
+    if happened.isEmpty, options.ticks, timeout != 0 { events(.tick(counts(scheduler))) }
     for event in happened {
       switch event {
       case .progress(let step, let done, let total, let detail):
@@ -242,25 +261,60 @@ extension Session {
         summary.interrupted = true
         scheduler.stop()
         runner.signal(signalsSeen > 1 ? SIGKILL : number)
-      case .exited(let step, let code, let output, let duration):
-        guard let run = runs.removeValue(forKey: step) else { continue }
+      case .notStarted(let step, let error):
+        runs[step] = nil
         tokens?.ended(step)
-        finished += 1
-        var outcome = EdgeOutcome.interrupted
-        do throws(QuenchError) {
-          outcome = try files.measured(.finish) { () throws(QuenchError) -> EdgeOutcome in
-            try conclude(run, code, output, duration, events)
-          }
-        } catch {
-          failure = failure ?? error
-          outcome = .failed(code: 1, message: error.message)
-          scheduler.stop()
+        failure = failure ?? error
+        scheduler.finished(step, succeeded: false)
+        scheduler.stop()
+      case .exited(let step, let code, let output, let duration):
+        tokens?.ended(step)
+        let command = Ended(step: step, code: code, output: output, duration: duration)
+        if code == 0, !summary.interrupted, scheduler.mayVacate(step) {
+          scheduler.vacate(step)
+          ended.append(command)
+        } else {
+          finish(command, &scheduler, events, &failure)
         }
-        scheduler.finished(step, succeeded: outcome == .succeeded)
-        note(run, outcome, duration)
-        events(.finished(run.info, outcome, output: output, duration: duration, counts(scheduler)))
       }
     }
+    if !successes.isEmpty, ended.isEmpty,
+      successes.count >= Session.mostSuccesses || cs_monotonic() >= settlingTime
+    {
+      do throws(QuenchError) {
+        try settle(events)
+      } catch {
+        failure = failure ?? error
+        scheduler.stop()
+      }
+    }
+  }
+
+  /// So many successes at most wait for their way into the log.
+  private static let mostSuccesses = 256
+
+  /// Finds out what came of a command that ended.
+  private func finish(
+    _ command: Ended, _ scheduler: inout Scheduler, _ events: (BuildEvent) -> Void,
+    _ failure: inout QuenchError?
+  ) {
+    guard let run = runs.removeValue(forKey: command.step) else { return }
+    finished += 1
+    var outcome = EdgeOutcome.interrupted
+    do throws(QuenchError) {
+      outcome = try files.measured(.finish) { () throws(QuenchError) -> EdgeOutcome in
+        try conclude(run, command.code, command.output, command.duration, events)
+      }
+    } catch {
+      failure = failure ?? error
+      outcome = .failed(code: 1, message: error.message)
+      scheduler.stop()
+    }
+    scheduler.finished(command.step, succeeded: outcome == .succeeded)
+    note(run, outcome, command.duration)
+    events(
+      .finished(
+        run.info, outcome, output: command.output, duration: command.duration, counts(scheduler)))
   }
 }
 

@@ -13,6 +13,7 @@ final class Session {
   struct Run {
     var edge: Int32
     var info: EdgeInfo
+    var command: [UInt8]
     var reason: Reason
     /// Event count at the start: a file that changed later changed during the run.
     var start: Int32
@@ -32,6 +33,24 @@ final class Session {
     var expected: Int64 = 0
   }
 
+  /// A command that ended, of which nothing is known yet.
+  struct Ended {
+    var step: Int
+    var code: Int32
+    var output: [UInt8]
+    var duration: Duration
+  }
+
+  /// A success that is not in the log yet: its inputs are looked at together with those of others.
+  struct Success {
+    var run: Run
+    /// Event count when it had ended.
+    var end: Int32
+    var outputs: [(path: Int32, content: Int32)]
+    var discovered: [Int32]
+    var milliseconds: Int64
+  }
+
   let build: Build
   let options: BuildOptions
   let files: FileSystem
@@ -46,6 +65,13 @@ final class Session {
   let wake: Int32
   var summary = BuildSummary()
   var runs: [Int: Run] = [:]
+  /// Commands whose places others have taken.
+  var ended: [Ended] = []
+  var successes: [Success] = []
+  /// Nodes of the edge that is looked at.
+  var marks = NodeMarks()
+  /// When the first of them is to be in the log, by the monotonic clock.
+  var settlingTime: Int64 = 0
   var finished = 0
   var cache: LocalCache?
   var trace: [BuildTrace.Run] = []

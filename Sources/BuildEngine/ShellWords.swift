@@ -39,31 +39,35 @@ enum ShellWords {
     out.append(UInt8(ascii: "'"))
   }
 
-  /// The arguments of a command that means the same with and without a shell, else nil.
-  static func plainArguments(_ command: [UInt8]) -> [String]? {
-    var words: [String] = []
-    for part in command.split(separator: 0x20) {
-      for (index, byte) in part.enumerated() {
-        switch byte {
-        case UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"), UInt8(ascii: "<"),
-          UInt8(ascii: ">"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "$"),
-          UInt8(ascii: "`"), UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: "'"),
-          UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["), UInt8(ascii: "]"),
-          UInt8(ascii: "{"), UInt8(ascii: "}"), 0...0x1F:
-          return nil
-        case UInt8(ascii: "~"), UInt8(ascii: "#"), UInt8(ascii: "!"), UInt8(ascii: "%"):
-          if index == 0 { return nil }
-        case UInt8(ascii: "=") where words.isEmpty: return nil
-        case UInt8(ascii: ":") where words.isEmpty: return nil
-        default: continue
-        }
+  /// The program of a command that means the same with and without a shell, its words being what
+  /// stands between spaces; else nil.
+  static func plainProgram(_ command: [UInt8]) -> String? {
+    var first: Range<Int>?
+    var start = 0
+    for (index, byte) in command.enumerated() {
+      switch byte {
+      case 0x20:
+        if first == nil, start < index { first = start..<index }
+        start = index + 1
+      case UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"), UInt8(ascii: "<"),
+        UInt8(ascii: ">"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "$"),
+        UInt8(ascii: "`"), UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: "'"),
+        UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["), UInt8(ascii: "]"),
+        UInt8(ascii: "{"), UInt8(ascii: "}"), 0...0x1F:
+        return nil
+      case UInt8(ascii: "~"), UInt8(ascii: "#"), UInt8(ascii: "!"), UInt8(ascii: "%"):
+        if index == start { return nil }
+      case UInt8(ascii: "=") where first == nil: return nil
+      case UInt8(ascii: ":") where first == nil: return nil
+      default: continue
       }
-      // Bytes that are no text go to the shell as they are.
-      guard let word = String(validating: part, as: UTF8.self) else { return nil }
-      words.append(word)
     }
-    guard let first = words.first, !builtins.contains(first) else { return nil }
-    return words
+    if first == nil, start < command.count { first = start..<command.count }
+    // Bytes that are no text go to the shell as they are.
+    guard let first, let word = String(validating: command[first], as: UTF8.self),
+      !builtins.contains(word)
+    else { return nil }
+    return word
   }
 
   /// Names that a shell answers itself.
@@ -76,13 +80,26 @@ enum ShellWords {
     "while", "[", "[[", "{", "}", "!",
   ]
 
-  private static let beforeCommands: Set<String> = [
-    "if", "then", "else", "elif", "while", "until", "do", "!", "{", "(", "time", "exec",
-  ]
+  private static let beforeCommands: Set<[UInt8]> = Set(
+    ["if", "then", "else", "elif", "while", "until", "do", "!", "{", "(", "time", "exec"].map {
+      Array($0.utf8)
+    })
 
   /// The words of a command line. Words that a shell would expand are left as they stand.
   static func split(_ command: [UInt8]) -> [Word] {
     var words: [Word] = []
+    each(command) { text, isCommand, isWritten in
+      words.append(
+        Word(
+          text: String(decoding: text, as: UTF8.self), isCommand: isCommand, isWritten: isWritten))
+    }
+    return words
+  }
+
+  /// Lends the words of a command line, with what `Word` tells of them; they may be changed.
+  static func each(
+    _ command: [UInt8], _ body: (inout [UInt8], _ isCommand: Bool, _ isWritten: Bool) -> Void
+  ) {
     var current: [UInt8] = []
     var open = false
     var atCommand = true
@@ -90,17 +107,16 @@ enum ShellWords {
     func finish() {
       guard open else { return }
       open = false
-      var word = Word(text: String(decoding: current, as: UTF8.self))
-      current.removeAll(keepingCapacity: true)
-      if afterRedirection {
-        word.isWritten = true
+      let isWritten = afterRedirection
+      var isCommand = false
+      if isWritten {
         afterRedirection = false
       } else if atCommand {
-        let assigns = word.text.firstIndex(of: "=").map { $0 != word.text.startIndex } ?? false
-        word.isCommand = !assigns
-        if !assigns, !beforeCommands.contains(word.text) { atCommand = false }
+        isCommand = (current.firstIndex(of: UInt8(ascii: "=")) ?? 0) == 0
+        if isCommand, !beforeCommands.contains(current) { atCommand = false }
       }
-      words.append(word)
+      body(&current, isCommand, isWritten)
+      current.removeAll(keepingCapacity: true)
     }
     var index = 0
     while index < command.count {
@@ -151,7 +167,6 @@ enum ShellWords {
       index += 1
     }
     finish()
-    return words
   }
 
   /// Names after `$` in the text that the shell sees, in order, each once.

@@ -57,8 +57,16 @@ extension TraceLog {
     texts[content] = offset + 4..<offset + 4 + text.count
   }
 
-  /// Says that an edge is about to run: cancels its last success until it ends well.
-  func begin(_ output: Int32) throws(QuenchError) {
+  /// Says that an edge is about to run: cancels its last success until it ends well. On disk, too,
+  /// where there is something to cancel.
+  ///
+  /// - Parameter isKept: whether it is to be known of an edge that never succeeded, too.
+  func begin(_ output: Int32, isKept: Bool) throws(QuenchError) {
+    guard isKept || record(output) != nil else {
+      grow(to: Int(output))
+      states[Int(output)] = .began
+      return
+    }
     let path = pathID(output)
     append(.began) { $0.append(word: path) }
     states[Int(output)] = .began
@@ -80,13 +88,13 @@ extension TraceLog {
     states[Int(output)] = .none
   }
 
-  func succeed(_ output: Int32, _ payload: [UInt8]) throws(QuenchError) {
+  /// Takes an edge's success; the caller flushes.
+  func succeed(_ output: Int32, _ payload: [UInt8]) {
     retire(output)
     let offset = append(.edge) { $0.append(contentsOf: payload) }
     recordOffsets[Int(output)] = offset
     states[Int(output)] = .done
     if isIndexed { recent.insert(output) }
-    try flush()
   }
 
   /// Appends one record to the buffer. - Returns: the offset of its payload.

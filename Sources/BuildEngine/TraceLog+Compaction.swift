@@ -26,9 +26,9 @@ extension TraceLog {
         },
         fields: old.fields.encode(
           path: { copyPath($0, to: fresh) }, content: { copy($0, to: fresh) }))
-      try fresh.succeed(output, payload)
+      fresh.succeed(output, payload)
       switch state(output) {
-      case .began: try fresh.begin(output)
+      case .began: try fresh.begin(output, isKept: true)
       case .failed: try fresh.fail(output)
       case .none, .done: break
       }

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
-#include <spawn.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -46,22 +45,26 @@ int cs_identify_open(int descriptor, cs_identity *identity) {
 int cs_pipe(int ends[2]) {
   int raw[2];
   if (pipe2(raw, O_CLOEXEC) != 0) return errno;
-  ends[0] = fcntl(raw[0], F_DUPFD_CLOEXEC, 10);
-  ends[1] = fcntl(raw[1], F_DUPFD_CLOEXEC, 10);
-  int failure = errno;
-  close(raw[0]);
-  close(raw[1]);
-  if (ends[0] >= 0 && ends[1] >= 0) return 0;
-  if (ends[0] >= 0) close(ends[0]);
-  if (ends[1] >= 0) close(ends[1]);
-  return failure;
+  for (int i = 0; i < 2; i++) {
+    // Descriptors below are given out only where somebody closed the standard ones.
+    ends[i] = raw[i] > 3 ? raw[i] : fcntl(raw[i], F_DUPFD_CLOEXEC, 4);
+    if (ends[i] >= 0) continue;
+    int failure = errno;
+    close(raw[0]);
+    close(raw[1]);
+    if (i == 1 && ends[0] != raw[0]) close(ends[0]);
+    return failure;
+  }
+  for (int i = 0; i < 2; i++)
+    if (ends[i] != raw[i]) close(raw[i]);
+  return 0;
 }
 
 int cs_script(const void *bytes, size_t count) {
-  int made = memfd_create("command", 0);
+  int made = memfd_create("command", MFD_CLOEXEC);
   if (made < 0) return -1;
   // Numbered 10 or higher, so that it never collides with what a child is given.
-  int script = fcntl(made, F_DUPFD, 10);
+  int script = fcntl(made, F_DUPFD_CLOEXEC, 10);
   close(made);
   if (script < 0) return -1;
   for (size_t written = 0; written < count;) {
@@ -109,45 +112,6 @@ int cs_pidfd_open(pid_t process) {
   errno = ENOSYS;
   return -1;
 #endif
-}
-
-int cs_spawn(pid_t *process, const char *path, char *const *arguments, char *const *environment,
-             int directory, int output, int progress) {
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attributes;
-  int failure = posix_spawn_file_actions_init(&actions);
-  if (failure != 0) return failure;
-  failure = posix_spawnattr_init(&attributes);
-  if (failure != 0) {
-    posix_spawn_file_actions_destroy(&actions);
-    return failure;
-  }
-  short flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-  sigset_t none, standard;
-  sigemptyset(&none);
-  sigemptyset(&standard);
-  sigaddset(&standard, SIGINT);
-  sigaddset(&standard, SIGTERM);
-  sigaddset(&standard, SIGHUP);
-  sigaddset(&standard, SIGPIPE);
-  failure = posix_spawn_file_actions_addfchdir_np(&actions, directory);
-  if (failure == 0 && output >= 0) {
-    flags |= POSIX_SPAWN_SETPGROUP;
-    failure = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    if (failure == 0) failure = posix_spawn_file_actions_adddup2(&actions, output, 1);
-    if (failure == 0) failure = posix_spawn_file_actions_adddup2(&actions, output, 2);
-  }
-  if (failure == 0 && progress >= 0)
-    failure = posix_spawn_file_actions_adddup2(&actions, progress, 3);
-  if (failure == 0) failure = posix_spawnattr_setsigmask(&attributes, &none);
-  if (failure == 0) failure = posix_spawnattr_setsigdefault(&attributes, &standard);
-  if (failure == 0) failure = posix_spawnattr_setpgroup(&attributes, 0);
-  if (failure == 0) failure = posix_spawnattr_setflags(&attributes, flags);
-  if (failure == 0)
-    failure = posix_spawn(process, path, &actions, &attributes, arguments, environment);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  return failure;
 }
 
 int cs_exit_code(int status) {

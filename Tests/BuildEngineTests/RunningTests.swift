@@ -288,7 +288,7 @@ struct RunningTests {
       ("tool ~/x", false), ("tool a~b 50%", true), ("tool *.c", false),
     ])
   func shell(_ command: String, _ isPlain: Bool) {
-    #expect((ShellWords.plainArguments(Array(command.utf8)) != nil) == isPlain)
+    #expect((ShellWords.plainProgram(Array(command.utf8)) != nil) == isPlain)
   }
 
   @Test("words of a command: programs, files, and what is written to")

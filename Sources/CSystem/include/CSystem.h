@@ -5,5 +5,6 @@
 
 #include "CSystemEngine.h"
 #include "CSystemSpawn.h"
+#include "CSystemStart.h"
 
 #endif

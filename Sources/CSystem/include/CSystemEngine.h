@@ -31,11 +31,11 @@ int cs_sweep(int directory, const char *names, size_t size, const uint32_t *offs
 /// fstat. Returns 0 or errno.
 int cs_identify_open(int descriptor, cs_identity *identity);
 
-/// A pipe whose ends are close-on-exec and numbered 10 or higher, so that they never collide with
+/// A pipe whose ends are close-on-exec and numbered 4 or higher, so that they never collide with
 /// the descriptors that a child is given. Returns 0 or errno.
 int cs_pipe(int ends[_Nonnull 2]);
-/// A file in memory that holds these bytes, to be read as `/dev/fd/N` by a child that is started
-/// while it is open. Returns the descriptor, or -1 and errno.
+/// A file in memory that holds these bytes, to be read as `/dev/fd/N` by a child that is given it
+/// (see `cs_start_new`). Returns the descriptor, or -1 and errno.
 int cs_script(const void *bytes, size_t count);
 /// Blocks the signals in the calling thread and returns a descriptor that reports them (-1 and
 /// errno on failure); `old` receives the mask to restore.
@@ -44,13 +44,6 @@ int cs_signals_open(const int *signals, int count, sigset_t *old);
 int cs_signals_read(int descriptor);
 /// A descriptor that becomes readable when the process ends, or -1 and errno.
 int cs_pidfd_open(pid_t process);
-
-/// Starts a process in `directory` with its standard input from /dev/null, both outputs to
-/// `output`, `progress` (unless -1) as descriptor 3, in a process group of its own.
-/// `output` -1 means: inherit all three and the process group. Returns 0 or errno.
-int cs_spawn(pid_t *process, const char *path, char *_Nullable const *_Nonnull arguments,
-             char *_Nullable const *_Nonnull environment, int directory, int output,
-             int progress);
 
 /// Exit code of a wait status; 128 + n for a process that signal n ended.
 int cs_exit_code(int status);
