@@ -6,26 +6,29 @@
 
 typedef struct {
   T scale, low, high;
+  int codes;
 } grid_t;
 
 static grid_t grid_of(const ck_train_grid *g) {
-  grid_t r = {(T)g->scale, (T)g->low, (T)g->high};
+  grid_t r = {(T)g->scale, (T)g->low, (T)g->high, g->codes};
   return r;
 }
 
 // Adding and taking away 1.5 * 2^(mantissa bits) rounds half to even; the limits come first.
-INLINE T fake_quantized(T x, grid_t g) {
+INLINE T code_of(T x, grid_t g) {
   T v = x / g.scale;
   v = v < g.low ? g.low : v;
   v = v > g.high ? g.high : v;
-  return ((v + MAGIC) - MAGIC) * g.scale;
+  return (v + MAGIC) - MAGIC;
 }
 
 static void quantize_run(const T *restrict x, long count, grid_t g, T *restrict y) {
   if (g.scale == 0) {
     memcpy(y, x, (size_t)count * sizeof(T));
+  } else if (g.codes) {
+    for (long i = 0; i < count; i++) y[i] = code_of(x[i], g);
   } else {
-    for (long i = 0; i < count; i++) y[i] = fake_quantized(x[i], g);
+    for (long i = 0; i < count; i++) y[i] = code_of(x[i], g) * g.scale;
   }
 }
 
@@ -222,7 +225,7 @@ static void input_task(void *context, ptrdiff_t task, int32_t worker) {
   } else {
     T *band = ck_train_scratch(
         t->pool, worker, 0, (size_t)((rows + t->my) * line) * sizeof(T));
-    copy_band(&t->band, (grid_t){0, 0, 0}, dy, first, rows + t->my, band);
+    copy_band(&t->band, (grid_t){0}, dy, first, rows + t->my, band);
     dy = band;
   }
   const T **a = ck_train_scratch(t->pool, worker, 1, (size_t)(2 * rows * t->xs) * sizeof(T *));
@@ -254,7 +257,7 @@ static void conv_input(
     ck_train_pool *pool, const ck_train_conv *conv, const void *dy, const void *packed,
     int32_t accumulate, void *dx) {
   input_t t = {.pool = pool, .g = flattened(conv), .dy = dy, .packed = packed, .dx = dx,
-               .finish = {NULL, 0, 0, 0, accumulate}};
+               .finish = {.accumulate = accumulate}};
   const ck_train_conv *g = &t.g;
   t.q0 = g->top / g->sh, t.x0 = g->left / g->sw;
   t.qs = (g->h - 1 + g->top) / g->sh - t.q0 + 1, t.xs = (g->w - 1 + g->left) / g->sw - t.x0 + 1;

@@ -28,9 +28,11 @@ INLINE void depthwise_block(
   V w[MOST_TAPS];
   for (int k = 0; k < taps; k++)
     w[k] = whole ? load(t->w + k * g->c + channel) : load_part(t->w + k * g->c + channel, width);
-  V bias = {0};
+  V bias = {0}, scale = {0};
   if (t->finish.bias)
     bias = whole ? load(t->finish.bias + channel) : load_part(t->finish.bias + channel, width);
+  if (t->finish.scales)
+    scale = whole ? load(t->finish.scales + channel) : load_part(t->finish.scales + channel, width);
   long line = padded_width(g) * g->c;
   for (long r = 0; r < rows; r++) {
     const T *x = band + r * g->sh * line + channel;
@@ -40,7 +42,7 @@ INLINE void depthwise_block(
       if (t->finish.accumulate)
         sum = (whole ? load(y) : load_part(y, width)) + sum;
       else
-        sum = finished(sum, bias, &t->finish);
+        sum = finished(sum, bias, scale, &t->finish);
       if (whole)
         store(y, sum);
       else
@@ -142,8 +144,9 @@ static void depthwise_input(
     b.h = g->oh, b.w = g->ow, b.x_stride = g->y_stride;
     b.oh = g->h, b.ow = g->w, b.y_stride = g->x_stride;
     b.top = (g->kh - 1) * g->dh - g->top, b.left = (g->kw - 1) * g->dw - g->left;
-    ck_train_grid off = {0, 0, 0};
-    ck_train_finish finish = {NULL, -INFINITY, INFINITY, accumulate};
+    ck_train_grid off = {0};
+    ck_train_finish finish = {
+        .low = -INFINITY, .high = INFINITY, .accumulate = accumulate};
     depthwise_forward(pool, &b, &off, dy, turned, &finish, dx);
     return;
   }

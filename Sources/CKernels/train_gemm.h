@@ -37,20 +37,21 @@ INLINE void store_part(T *p, V v, long width) {
 
 // How sums become outputs; limits only with `clamps`.
 typedef struct {
-  const T *bias;
+  const T *bias, *scales;
   T low, high;
   int clamps, accumulate;
 } finish_t;
 
 static finish_t finish_of(const ck_train_finish *f) {
-  finish_t r = {f->bias, (T)f->low, (T)f->high, !(f->low == -INFINITY && f->high == INFINITY),
+  finish_t r = {f->bias, f->scales, (T)f->low, (T)f->high, !(f->low == -INFINITY && f->high == INFINITY),
                 f->accumulate};
   return r;
 }
 
 // NaN compares false and so passes the limits, as divergence must be seen.
-INLINE V finished(V sum, V bias, const finish_t *f) {
+INLINE V finished(V sum, V bias, V scale, const finish_t *f) {
   sum = sum + bias;
+  if (f->scales) sum = sum * scale;
   if (f->clamps) {
     V low = splat(f->low), high = splat(f->high);
     sum = select_v(sum < low, low, sum);
@@ -70,19 +71,20 @@ INLINE void tile_store(
     V (*const r)[2], const int vector, const int rows, T *const *c, long j, long end,
     const finish_t *f) {
   j += vector * L;
-  const T *from = f->bias ? f->bias + j : NULL;
+  const T *from = f->bias ? f->bias + j : NULL, *scales = f->scales ? f->scales + j : NULL;
   if (end - j >= L) {
-    V bias = from ? load(from) : (V){0};
+    V bias = from ? load(from) : (V){0}, scale = scales ? load(scales) : (V){0};
     UNROLL for (int i = 0; i < rows; i++) {
       T *to = c[i] + j;
-      store(to, f->accumulate ? load(to) + r[i][vector] : finished(r[i][vector], bias, f));
+      store(to, f->accumulate ? load(to) + r[i][vector] : finished(r[i][vector], bias, scale, f));
     }
   } else {
     V bias = from ? load_part(from, end - j) : (V){0};
+    V scale = scales ? load_part(scales, end - j) : (V){0};
     UNROLL for (int i = 0; i < rows; i++) {
       T *to = c[i] + j;
       V sum = r[i][vector];
-      sum = f->accumulate ? load_part(to, end - j) + sum : finished(sum, bias, f);
+      sum = f->accumulate ? load_part(to, end - j) + sum : finished(sum, bias, scale, f);
       store_part(to, sum, end - j);
     }
   }

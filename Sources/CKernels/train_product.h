@@ -31,7 +31,7 @@ static void matmul_task(void *context, ptrdiff_t task, int32_t worker) {
     for (long r = 0; r < rows; r++) lines[r] = a + r * g->a_m;
   }
   runs_t runs = {1, g->k, &zero};
-  finish_t finish = {NULL, 0, 0, 0, g->accumulate};
+  finish_t finish = {.accumulate = g->accumulate};
   multiply(lines, rows, &runs, packed, g->n, c, &finish);
 }
 

@@ -2,7 +2,7 @@
 // Weights between ONNX's layout and the packed ones, through the fake quantizer.
 
 static grid_t channel_grid(const ck_train_weights *w, long channel) {
-  grid_t g = {0, (T)w->low, (T)w->high};
+  grid_t g = {0, (T)w->low, (T)w->high, w->codes};
   if (w->scale_count > 0) g.scale = ((const T *)w->scales)[w->scale_count == 1 ? 0 : channel];
   return g;
 }

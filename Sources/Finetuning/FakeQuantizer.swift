@@ -61,9 +61,15 @@ final class FakeQuantizer: TapeOperator {
   var parameters: [TapeParameter] { [scale] }
   var allocatesOutput: Bool { true }
 
-  func grid(_ machine: TapeMachine) -> ck_train_grid {
+  /// The scale as it is now.
+  func step(_ machine: TapeMachine) -> Double {
+    scale.withValues { machine.element(0, of: $0) }
+  }
+
+  func grid(_ machine: TapeMachine, codes: Bool = false) -> ck_train_grid {
     ck_train_grid(
-      scale: scale.withValues { machine.element(0, of: $0) }, low: range.low, high: range.high)
+      scale: input.isInSteps ? 1 : step(machine), low: range.low, high: range.high,
+      codes: codes ? 1 : 0)
   }
 
   func forward(_ machine: TapeMachine) {}
@@ -97,8 +103,8 @@ struct LayerInput {
   /// The tensor whose gradient the layer adds to.
   var target: TapeTensor { quantizer?.output ?? tensor }
 
-  func grid(_ machine: TapeMachine) -> ck_train_grid {
-    quantizer?.grid(machine) ?? ck_train_grid(scale: 0, low: 0, high: 0)
+  func grid(_ machine: TapeMachine, codes: Bool = false) -> ck_train_grid {
+    quantizer?.grid(machine, codes: codes) ?? ck_train_grid()
   }
 }
 
@@ -125,9 +131,9 @@ final class LayerWeight {
 
   var parameters: [TapeParameter] { [values] + (scales.map { [$0] } ?? []) }
 
-  /// Calls the kernels with output channels `first` to `first + count`.
+  /// Calls the kernels with output channels `first` to `first + count`, fake-quantized or as codes.
   func withChannels(
-    _ first: Int, _ count: Int, _ machine: TapeMachine,
+    _ first: Int, _ count: Int, _ machine: TapeMachine, codes: Bool = false,
     _ body: (UnsafePointer<ck_train_weights>) -> Void
   ) {
     withScales { scales, scaleCount in
@@ -139,7 +145,7 @@ final class LayerWeight {
           values: values + first * strides.o * size,
           scales: isPerChannel ? scales.map { $0 + first * size } : scales,
           scale_count: isPerChannel ? count : scaleCount, scales_follow_i: 0, low: range.low,
-          high: range.high)
+          high: range.high, codes: codes ? 1 : 0)
         body(&weights)
       }
     }
@@ -156,7 +162,7 @@ final class LayerWeight {
         var weights = ck_train_weights(
           o: count, i: shape.o, k: shape.k, so: strides.i, si: strides.o, sk: strides.k,
           values: values + first * strides.i * machine.elementSize, scales: scales,
-          scale_count: scaleCount, scales_follow_i: 1, low: range.low, high: range.high)
+          scale_count: scaleCount, scales_follow_i: 1, low: range.low, high: range.high, codes: 0)
         body(&weights)
       }
     }

@@ -101,7 +101,7 @@ public struct NetworkTuning {
   public var frozenPart: FrozenPartOpener?
 
   /// The version of the arithmetic: a checkpoint of another one is not continued from.
-  private static let arithmetic = "quench training 3"
+  private static let arithmetic = "quench training 4"
 
   /// Makes a tuning from its parts.
   public init(

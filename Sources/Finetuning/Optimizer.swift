@@ -112,7 +112,7 @@ package struct Optimizer: Sendable {
           let scale = Double(parameter.values[position]) * Elementary.exp(move * Elementary.ln2)
           parameter.values[position] = Float(scale)
         }
-        parameter.applyFloors()
+        parameter.applyBounds()
       }
     }
   }

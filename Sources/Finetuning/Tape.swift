@@ -19,6 +19,8 @@ final class Tape {
   private let isActive: [Bool]
   /// Inputs that share memory, held until the end of the step.
   private(set) var isRecorded = false
+  /// Whether evaluation sums up codes; for comparison it can be as in training.
+  var sumsCodesInEvaluation = true
 
   init(
     machine: TapeMachine, inputs: [TapeTensor], output: TapeTensor,
@@ -69,6 +71,7 @@ final class Tape {
 
   /// Runs forward; the data of `inputs` hold the batch.
   func forward(training: Bool) {
+    machine.sumsCodes = !training && sumsCodesInEvaluation
     for (index, step) in operators.enumerated() {
       if !step.allocatesOutput { machine.allocate(step.output) }
       step.forward(machine)

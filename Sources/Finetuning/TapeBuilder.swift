@@ -87,9 +87,10 @@ final class TapeBuilder {
     guard obstacles.isEmpty, !cut.isFrozen(cut.result) else { return nil }
     let output = try tensor(cut.result, layout: .plain)
     roundBiases()
+    let steps = ordered(after: sources)
+    ConvolutionLayer.findReaders(steps, output: output)
     return Tape(
-      machine: machine, inputs: sources, output: output, operators: ordered(after: sources),
-      parameters: parameters)
+      machine: machine, inputs: sources, output: output, operators: steps, parameters: parameters)
   }
 
   private func add(_ node: Node, at index: Int) throws(QuenchError) {
@@ -354,7 +355,8 @@ extension TapeBuilder {
       let parameter = TapeParameter(
         Parameter(
           name: name, kind: .activationScale, layers: [node.name], values: [scale],
-          floors: [scale / 16]), machine, isFixed: fixedNames.contains(input.name))
+          floors: [scale / 16], ceilings: ceilings(of: input, scale, range)), machine,
+        isFixed: fixedNames.contains(input.name))
       parameters.append(parameter)
       quantizer = FakeQuantizer(input, scale: parameter, initialScale: scale, range: range)
       fakeQuantizers[ObjectIdentifier(input), default: []].append(quantizer)
@@ -362,6 +364,16 @@ extension TapeBuilder {
     activationScales[node.name] = quantizer.scale
     layerWeightScales[node.name] = scales
     return (LayerInput(tensor: input, quantizer: quantizer), scales)
+  }
+
+  /// How large the scale of an activation that a Clip made may grow; never below where it begins.
+  private func ceilings(
+    of input: TapeTensor, _ scale: Float, _ range: FakeQuantizeRange
+  ) -> [Float] {
+    guard let limits = (producers[ObjectIdentifier(input)] as? Limiter)?.limits,
+      limits.high.isFinite, limits.high > 0, limits.low >= 0, range.low == 0
+    else { return [] }
+    return [max(scale, Float(limits.high / range.high))]
   }
 
   /// The frozen part has 8 bits, whatever the rest is trained for.

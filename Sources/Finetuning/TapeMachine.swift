@@ -22,6 +22,8 @@ final class TapeMachine {
   var count = 0
   /// Whether the derivatives by activation and weight scales are wanted.
   var wantsScaleGradients = true
+  /// Whether quantized layers sum up codes, as integer arithmetic does; no `backward` follows then.
+  var sumsCodes = false
 
   init(precision: TapePrecision, threads: Int) throws(QuenchError) {
     switch precision {

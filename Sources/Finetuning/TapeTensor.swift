@@ -26,6 +26,8 @@ final class TapeTensor {
   var needsGradient = false
   /// The elements; nil before they are computed and after their last use.
   var data: TapeBuffer?
+  /// Whether the elements are in steps of the one fake quantizer that reads them.
+  var isInSteps = false
   /// The gradient so far; nil before the first part of it.
   var gradient: TapeBuffer?
 
@@ -210,6 +212,14 @@ final class TapeParameter {
     }
     return BiasQuantizer.rounded(
       parameter.values, activationScale: scale, weightScales: rounding.weights.values)
+  }
+
+  /// A rounded bias as whole numbers of its steps.
+  func codes(steps: [Float]) -> [Float] {
+    zip(parameter.values, steps).map { value, step in
+      let code = (Double(value) / Double(step)).rounded(.toNearestOrEven)
+      return code.isFinite ? Float(max(-0x1p31, min(0x1p31 - 1, code))) : value
+    }
   }
 
   /// Adds to one element of the gradient.

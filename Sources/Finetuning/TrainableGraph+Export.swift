@@ -21,7 +21,7 @@ extension TrainableGraph {
         try: "activations of 8 bits")
     }
     for parameter in parameters {
-      parameter.applyFloors()
+      parameter.applyBounds()
       guard parameter.values.allSatisfy(\.isFinite) else {
         throw QuenchError(
           .work, "\"\(parameter.name)\" holds NaN or an infinity", at: .tensor(parameter.name),

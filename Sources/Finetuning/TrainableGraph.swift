@@ -193,7 +193,7 @@ public final class TrainableGraph {
     if machine.count != 0, machine.count != count { machine.arena.trim() }
     machine.count = count
     // A bias is rounded by scales, so those come first.
-    for slot in tape.parameters { slot.parameter.applyFloors() }
+    for slot in tape.parameters { slot.parameter.applyBounds() }
     for slot in tape.parameters { slot.refresh() }
     for (tensor, values) in zip(tape.inputs, [batch] + handedOver) {
       guard values.count == tensor.elements(count) else {

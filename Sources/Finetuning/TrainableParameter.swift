@@ -33,22 +33,33 @@ public final class Parameter {
   /// The smallest value an element may take: a sixteenth of a scale's first value, else −∞.
   /// `forward` raises elements that are below.
   public let floors: [Float]
+  /// The largest value an element may take; empty for no bound. An activation's scale stays where
+  /// the Clip that made the activation has the last code: a larger one would waste codes, and
+  /// ONNX Runtime would compute the layer below in float.
+  public let ceilings: [Float]
 
-  init(name: String, kind: ParameterKind, layers: [String], values: [Float], floors: [Float] = []) {
+  init(
+    name: String, kind: ParameterKind, layers: [String], values: [Float], floors: [Float] = [],
+    ceilings: [Float] = []
+  ) {
     self.name = name
     self.kind = kind
     self.layers = layers
     self.values = values
     self.floors = floors
+    self.ceilings = ceilings
     count = values.count
     gradient = [Float](repeating: 0, count: values.count)
   }
 
-  /// Raises what fell below its floor, so that scales stay positive.
-  func applyFloors() {
-    guard !floors.isEmpty else { return }
-    for index in values.indices where !(values[index] >= floors[index]) {
+  /// Raises what fell below its floor, so that scales stay positive, and lowers what outgrew its
+  /// ceiling.
+  func applyBounds() {
+    for index in floors.indices where !(values[index] >= floors[index]) {
       values[index] = floors[index]
+    }
+    for index in ceilings.indices where values[index] > ceilings[index] {
+      values[index] = ceilings[index]
     }
   }
 }

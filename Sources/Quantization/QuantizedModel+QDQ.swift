@@ -31,9 +31,11 @@ private struct QDQWriter {
   private var rewriter: GraphRewriter
   private var pairs: [Pair: String] = [:]
   private var weights: [Int: String] = [:]
+  private let limits: QDQLimits
 
   init(_ quantized: QuantizedModel) {
     self.quantized = quantized
+    limits = QDQLimits(quantized)
     rewriter = GraphRewriter(quantized.model.graph)
   }
 
@@ -54,10 +56,33 @@ private struct QDQWriter {
         node.outputs.first == layer.layer.output
       {
         node.inputs = node.inputs.map { $0 == bias ? self.bias(layer, bias) : $0 }
+      } else if node.opType == "Clip" {
+        widen(&node)
       }
       rewriter.nodes.append(node)
     }
     return rewriter.finish()
+  }
+
+  /// Writes limits that ONNX Runtime drops, for those that it stumbles over.
+  private mutating func widen(_ clip: inout Node) {
+    func constant(_ position: Int) -> Float? {
+      guard clip.inputs.count > position,
+        let found = quantized.model.graph.initializer(clip.inputs[position]),
+        let tensor = try? found.tensor(), tensor.elementType == .float32, tensor.count == 1
+      else { return nil }
+      return tensor.floats[0]
+    }
+    guard let result = clip.outputs.first, let low = constant(1), let high = constant(2) else {
+      return
+    }
+    let wider = limits.widened(result, (low, high))
+    for (position, value) in [(1, wider.low), (2, wider.high)] {
+      guard let value else { continue }
+      rewriter.retire(clip.inputs[position])
+      clip.inputs[position] = rewriter.addConstant(
+        "\(result)_\(position == 1 ? "min" : "max")", Tensor(floats: [value], shape: []))
+    }
   }
 
   /// Names of other nodes may repeat; the operands tell them apart.

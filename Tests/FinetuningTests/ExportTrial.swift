@@ -17,6 +17,9 @@ struct ExportTrial {
   let training: [[Float]]
   var evaluation: [[Float]]
 
+  /// ONNX Runtime's own defaults: integer kernels where its fusions find layers for them.
+  static let asUsersRun = SessionOptions(optimizationLevel: 99)
+
   private var input: ValueInfo { model.graph.freeInputs[0] }
 
   /// The logits: what a last Softmax reads.
@@ -35,9 +38,9 @@ struct ExportTrial {
   /// What a network gives for one sample after the other.
   private func run(
     _ network: Model, _ samples: [[Float]], _ names: [String],
-    _ body: ([[Float]]) throws -> Void
+    options: SessionOptions = .reproducible, _ body: ([[Float]]) throws -> Void
   ) throws {
-    let session = try Session(RuntimeLibrary.load(), model: network.encode())
+    let session = try Session(RuntimeLibrary.load(), model: network.encode(), options: options)
     let shape = input.fixedShape ?? []
     for sample in samples {
       let results = try session.run(
@@ -47,10 +50,12 @@ struct ExportTrial {
   }
 
   /// The logits of ONNX Runtime.
-  func reference(_ network: Model, _ samples: [[Float]]) throws -> [Float] {
+  func reference(
+    _ network: Model, _ samples: [[Float]], options: SessionOptions = .reproducible
+  ) throws -> [Float] {
     let (network, name) = logits(of: network)
     var all: [Float] = []
-    try run(network, samples, [name]) { all += $0[0] }
+    try run(network, samples, [name], options: options) { all += $0[0] }
     return all
   }
 
@@ -80,7 +85,9 @@ struct ExportTrial {
   }
 
   /// Follows the float network for some steps: weights and biases first, then scales too.
-  func train(_ graph: TrainableGraph, steps: Int, batch: Int, rate: Double) throws {
+  func train(
+    _ graph: TrainableGraph, steps: Int, batch: Int, rate: Double, withScales: Bool = true
+  ) throws {
     let teacher = try reference(model, training)
     let settings = GroupSettings(rule: .adam)
     var optimizer = Optimizer(weights: settings, scales: settings, parameters: graph.parameters)
@@ -97,7 +104,9 @@ struct ExportTrial {
       graph.zeroGradients()
       graph.backward(result.gradient)
       optimizer.step(.weights, of: graph.parameters, rate: rate)
-      if step >= steps / 2 { optimizer.step(.scales, of: graph.parameters, rate: 10 * rate) }
+      if withScales, step >= steps / 2 {
+        optimizer.step(.scales, of: graph.parameters, rate: 10 * rate)
+      }
     }
   }
 
@@ -153,11 +162,13 @@ struct ExportTrial {
   }
 
   /// The export of a graph, run by ONNX Runtime as quench evaluates it.
-  func exportedOutputs(_ graph: TrainableGraph) throws -> [Float] {
+  func exportedOutputs(
+    _ graph: TrainableGraph, options: SessionOptions = .reproducible
+  ) throws -> [Float] {
     let exported = try graph.exported()
     guard let config = exported.config, let scales = exported.scales else { return [] }
     let qdq = try QuantizeGraph.qdq(exported.model, config: config, scales: scales)
-    return try reference(qdq, evaluation)
+    return try reference(qdq, evaluation, options: options)
   }
 
   /// Each layer on the tape alone, reading what it reads in ONNX Runtime for one sample.
@@ -195,14 +206,5 @@ struct ExportTrial {
       let worst = zip(mine, theirs).map { abs($0 - $1) }.max() ?? .infinity
       return (layer.name, Double(worst / max(largest, .leastNormalMagnitude)))
     }
-  }
-
-  /// The same export in float64, as good as exact.
-  func exactOutputs(_ graph: TrainableGraph) throws -> [Float] {
-    let exported = try graph.exported()
-    let exact = try TrainableGraph(
-      exported.model, config: exported.config, scales: exported.scales,
-      options: .init(threads: 2), precision: .double)
-    return try outputs(exact)
   }
 }

@@ -35,12 +35,37 @@ struct ExportedOutputsTests {
       trial.model, config: nil, scales: trial.calibrated(plan))
     let before = graph.parameters.map(\.values)
     try trial.train(graph, steps: 40, batch: 8, rate: 2e-3)
-    #expect(zip(before, graph.parameters).allSatisfy { $0 != $1.values })
-    let found = ExportTrial.Difference(
-      try trial.outputs(graph), try trial.exportedOutputs(graph), classes: graph.classes)
-    #expect(found.otherClasses <= 1, "\(found)")
-    #expect(found.largest <= 1, "\(found)")
-    #expect(found.equal >= 990, "\(found)")
+    // What begins at its ceiling may stay there.
+    #expect(
+      zip(before, graph.parameters).allSatisfy { $0 != $1.values || $1.values == $1.ceilings })
+    let mine = try trial.outputs(graph)
+    for options in [SessionOptions.reproducible, ExportTrial.asUsersRun] {
+      let found = ExportTrial.Difference(
+        mine, try trial.exportedOutputs(graph, options: options), classes: graph.classes)
+      #expect(found.otherClasses <= 1, "\(found)")
+      #expect(found.largest <= 1, "\(found)")
+      #expect(found.equal >= 980, "\(found)")
+    }
+  }
+
+  @Test("the network of the quickstart: every sample within a code step")
+  func quickstart() throws {
+    var parts = #filePath.split(separator: "/").dropLast(3)
+    parts += ["Examples", "quickstart", "network.onnx"]
+    let model = try Folding.fold(
+      Model.read("/" + parts.joined(separator: "/")), inputs: ["input": [1, 1, 28, 28]])
+    let trial = ExportTrial(
+      model: model, training: Self.random(32, 784, seed: 900),
+      evaluation: Self.random(200, 784, seed: 9000))
+    let graph = try TrainableGraph(model, config: nil, scales: trial.calibrated(.perChannel))
+    try trial.train(graph, steps: 16, batch: 8, rate: 1e-4)
+    let mine = try trial.outputs(graph)
+    for options in [SessionOptions.reproducible, ExportTrial.asUsersRun] {
+      let found = ExportTrial.Difference(
+        mine, try trial.exportedOutputs(graph, options: options), classes: graph.classes)
+      #expect(found.otherClasses <= 1, "\(found)")
+      #expect(found.within == found.samples, "\(found)")
+    }
   }
 
   @Test("a bias is rounded to the multiple of s_x · s_w that the QDQ model holds")
@@ -64,42 +89,49 @@ struct ExportedOutputsTests {
     #expect(try bias.values == #require(example.graph.initializer("b")).tensor().floats)
   }
 
+  /// Of all pictures the share within a code step, as ONNX Runtime computes by default and with
+  /// optimizations off.
+  ///
+  /// By default it sums integers wherever a layer's result is quantized again, and so do we: all of
+  /// MobileNetV1 but the last two layers. In a residual network half of the layers add to a float
+  /// tensor; those it computes in float, as it does every layer with optimizations off. A float sum
+  /// that falls on the other side of a tie changes a code, and later layers carry that on: the two
+  /// ways of ONNX Runtime are as far from each other as from us.
   @Test(
-    "published networks on pictures: top-1 within 0.1 %, logits as near as float32 allows",
+    "published networks on pictures: the codes of ONNX Runtime's integers, top-1 within 0.1 %",
     .enabled(if: SharedNetworks.isThere, "needs the shared networks"),
     arguments: [
-      ("resnet20_cifar10", WeightPlan.perChannel, 0.99), ("resnet20_cifar10", .perTensor, 0.99),
-      ("mobilenet_v1_025", .perChannel, 0.8),
+      ("resnet20_cifar10", WeightPlan.perChannel, (0.995, 0.99)),
+      ("resnet20_cifar10", .perTensor, (0.995, 0.99)),
+      ("mobilenet_v1_025", .perChannel, (1, 0.4)),
     ])
-  func published(_ name: String, _ plan: WeightPlan, _ share: Double) throws {
+  func published(
+    _ name: String, _ plan: WeightPlan, _ shares: (Double, Double)
+  ) throws {
     let (training, evaluation, labels) = try SharedPictures.samples(name)
-    var trial = ExportTrial(
+    let trial = ExportTrial(
       model: try SharedNetworks.folded(name), training: training, evaluation: evaluation)
     let graph = try TrainableGraph(
       trial.model, config: nil, scales: trial.calibrated(plan), options: .init(threads: 2))
     try trial.train(graph, steps: 16, batch: 8, rate: 2e-4)
     let mine = try trial.outputs(graph)
-    let theirs = try trial.exportedOutputs(graph)
-    let found = ExportTrial.Difference(mine, theirs, classes: graph.classes)
     func right(_ logits: [Float]) -> Int {
       zip(BatchLoss.topClasses(logits, classes: graph.classes), labels).count { $0 == $1 }
     }
-    // One picture of few is more than 0.1 %.
-    let distance = abs(right(mine) - right(theirs))
-    #expect(Double(distance) <= max(1, 0.001 * Double(found.samples)), "\(distance), \(found)")
-    // Where a sum of float32 falls on the other side of a tie, a code differs, and later layers
-    // carry that on. A layer alone has no such difference, and ONNX Runtime is as far from exact sums for that reason alone; a rounding or a
-    // scale of ours that is not its would show as more.
+    for (options, share, part) in [
+      (ExportTrial.asUsersRun, shares.0, 0.001), (.reproducible, shares.1, 0.01),
+    ] {
+      let theirs = try trial.exportedOutputs(graph, options: options)
+      let found = ExportTrial.Difference(mine, theirs, classes: graph.classes)
+      // One picture of few is more than 0.1 %; the two ways of ONNX Runtime differ by as much as 1 %.
+      let distance = abs(right(mine) - right(theirs))
+      #expect(Double(distance) <= max(1, part * Double(found.samples)), "\(distance), \(found)")
+      #expect(Double(found.within) >= share * Double(found.samples), "\(found)")
+      #expect(found.largest <= 2.5, "\(found)")
+    }
     for (layer, share) in try trial.layersAlone(graph) {
       #expect(share < 5e-6, "\(layer): \(share)")
     }
-    trial.evaluation.removeSubrange((found.samples / 8)...)
-    let exact = try trial.exactOutputs(graph)
-    let floor = ExportTrial.Difference(
-      exact, Array(theirs[..<exact.count]), classes: graph.classes)
-    #expect(found.mean <= 1.3 * floor.mean, "\(found); from exact sums: \(floor)")
-    #expect(found.largest <= 2.5, "\(found)")
-    #expect(Double(found.within) >= share * Double(found.samples), "\(found)")
   }
 }
 

@@ -11,7 +11,7 @@ struct TapeParameterTests {
     let parameter = Parameter(
       name: "x", kind: .activationScale, layers: ["conv"], values: [0.5, -1, .nan],
       floors: [0.25, 0.25, 0.25])
-    parameter.applyFloors()
+    parameter.applyBounds()
     #expect(parameter.values == [0.5, 0.25, 0.25])
   }
 }

@@ -20,7 +20,7 @@ struct TapeQuantizerTests {
     _ x: [Float], _ q: [Float], low: Double, high: Double, kernels: String = "plain"
   ) throws -> (y: [Float], dx: [Float], slope: Double) {
     let machine = try TapeMachine(precision: .single(kernels: kernels), threads: 1)
-    var grid = ck_train_grid(scale: Double(Self.scale), low: low, high: high)
+    var grid = ck_train_grid(scale: Double(Self.scale), low: low, high: high, codes: 0)
     var y = [Float](repeating: 0, count: x.count)
     var dx = y
     machine.kernels.quantizer_forward(machine.pool, x.count, &grid, x, &y)

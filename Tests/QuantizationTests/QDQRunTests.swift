@@ -75,6 +75,67 @@ struct QDQRunTests {
     #expect(try TinyModels.run(mixed, Self.image) == TinyModels.run(model, Self.image))
   }
 
+  /// Conv, Clip to 0...6, Conv, as in MobileNet; the second reads with the scale given.
+  private static func clipped(scale: Float) throws -> (model: Model, quantized: QuantizedModel) {
+    var nodes: [Node] = []
+    var constants = [
+      Initializer("zero", Tensor(floats: [0], shape: [])),
+      Initializer("six", Tensor(floats: [6], shape: [])),
+    ]
+    for (index, (from, to)) in [("x", "c"), ("r", "y")].enumerated() {
+      nodes.append(
+        Node("Conv", name: "conv\(index)", inputs: [from, "w\(index)", "b\(index)"], outputs: [to]))
+      constants.append(TinyModels.constant("w\(index)", [4, 4, 1, 1], seed: 40 + index))
+      constants.append(TinyModels.constant("b\(index)", [4], seed: 50 + index))
+    }
+    nodes.insert(Node("Clip", name: "clip", inputs: ["c", "zero", "six"], outputs: ["r"]), at: 1)
+    let shape = [1, 4, 6, 6]
+    let model = Model(
+      graph: Graph(
+        name: "clipped", nodes: nodes, initializers: constants,
+        inputs: [ValueInfo("x", .float32, shape: shape)],
+        outputs: [ValueInfo("y", .float32, shape: shape)]), opset: 13)
+    return (
+      model,
+      try TinyModels.quantized(
+        model,
+        [
+          "x": TinyModels.tensor(scale: 0.1, zeroPoint: 0),
+          "r": TinyModels.tensor(scale: scale, zeroPoint: -128, min: 0, max: 6),
+        ])
+    )
+  }
+
+  @Test(
+    "a Clip just inside its quantizer's range loads and computes the same at every level",
+    arguments: [Float(5.99), 6, 6.0001, 6.0056, 6.011, 6.013, 6.04])
+  func clip(_ end: Float) throws {
+    let (model, quantized) = try Self.clipped(scale: end / 255)
+    let qdq = quantized.qdq()
+    let image = Tensor(floats: Self.image.floats.map { 6 * $0 }, shape: Self.image.shape)
+    var results: [[Float]] = []
+    for level: Int32 in [0, 1, 2, 99] {
+      let session = try Session(
+        RuntimeLibrary.load(), model: qdq.encode(),
+        options: SessionOptions(optimizationLevel: level))
+      results.append(try session.run(["x": image], outputs: ["y"])[0].floats)
+    }
+    // The Clip as it was, at the level that takes it.
+    var plain = qdq
+    let index = try #require(plain.graph.nodes.firstIndex { $0.name == "clip" })
+    plain.graph.nodes[index].inputs = model.graph.nodes[1].inputs
+    for name in ["zero", "six"] where plain.graph.initializer(name) == nil {
+      let old = try #require(model.graph.initializer(name))
+      plain.graph.initializers.append(old)
+    }
+    #expect(try TinyModels.run(plain, image) == results[0])
+    for other in results.dropFirst() {
+      for (a, b) in zip(results[0], other) { #expect(abs(a - b) < 2e-5) }
+    }
+    // Both limits are met, or the test says nothing.
+    #expect(Set(results[0]).count > 10)
+  }
+
   @Test("biases at the edge of INT32 come out right")
   func largeBias() throws {
     let model = TinyModels.pointwise(weight: [127, 1, 127e-3, 1e-3], bias: [1, 1000])

@@ -54,6 +54,7 @@ typedef struct {
 /// (codes less the zero point). Off when `scale` is 0. Rounds half to even.
 typedef struct {
   double scale, low, high;
+  int32_t codes;  // leave out the multiplication: whole numbers are read
 } ck_train_grid;
 
 /// A layer's weight, or a group of it, in ONNX's layout: the element (o, i, k) is at
@@ -66,11 +67,15 @@ typedef struct {
   ptrdiff_t scale_count;
   int32_t scales_follow_i;
   double low, high;
+  int32_t codes;  // as in the grid
 } ck_train_weights;
 
-/// What happens to a sum before it is stored: `clamp(sum + bias, low, high)`, or `old + sum`.
+/// What happens to a sum before it is stored: `clamp(sum + bias, low, high)`, or `old + sum`. With
+/// `scales` the sum is one of codes: `clamp((sum + bias) * scale, low, high)`. Such a sum is exact,
+/// in whatever order, as long as no part of it passes 2^24 in float32.
 typedef struct {
-  const void *_Nullable bias;  // one per output channel
+  const void *_Nullable bias;    // one per output channel
+  const void *_Nullable scales;  // one per output channel
   double low, high;            // -infinity and infinity for none; NaN passes
   int32_t accumulate;          // add to what is there; bias and limits are then not used
 } ck_train_finish;

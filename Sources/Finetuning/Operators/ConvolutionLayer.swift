@@ -24,6 +24,8 @@ final class ConvolutionLayer: TapeOperator {
   let window: Window?
   /// The limits of a Relu or Clip that reads the output alone; applied when results are stored.
   var limits: (low: Double, high: Double) = (-.infinity, .infinity)
+  /// The fake quantizer through which alone the result is read, after the limits.
+  var reader: FakeQuantizer?
 
   init(
     node: String, source: LayerInput, output: TapeTensor, weight: LayerWeight,
@@ -84,40 +86,52 @@ final class ConvolutionLayer: TapeOperator {
   }
 
   func forward(_ machine: TapeMachine) {
+    let sum = codeSum(machine)
+    reader?.input.isInSteps = sum?.isInSteps ?? false
+    let codes = sum != nil
     var g = geometry(machine)
-    var grid = source.grid(machine)
+    var grid = source.grid(machine, codes: codes)
     let kernels = machine.kernels
     let size = machine.elementSize
     let x = UnsafeRawPointer(source.tensor.pointer)
     if isDepthwise {
-      let filters = packedFilters(machine)
-      var finish = finish(at: 0, machine)
+      let filters = packedFilters(machine, codes: codes)
+      var finish = finish(sum, at: 0, machine)
       kernels.depthwise_forward(
         machine.pool, &g, &grid, x, filters.pointer, &finish, output.pointer)
       return
     }
     let packed = machine.makeBuffer(kernels.packed_count(weight.shape.i * weight.shape.k, g.o))
     for index in 0..<group {
-      weight.withChannels(index * g.o, g.o, machine) {
+      weight.withChannels(index * g.o, g.o, machine, codes: codes) {
         kernels.weights_pack_forward(machine.pool, $0, packed.pointer)
       }
-      var finish = finish(at: index * g.o, machine)
+      var finish = finish(sum, at: index * g.o, machine)
       kernels.conv_forward(
         machine.pool, &g, &grid, x + index * g.c * size, packed.pointer, &finish,
         output.pointer + index * g.o * size)
     }
   }
 
-  private func finish(at channel: Int, _ machine: TapeMachine) -> ck_train_finish {
-    ck_train_finish(
-      bias: bias.map { UnsafeRawPointer($0.data.pointer + channel * machine.elementSize) },
-      low: limits.low, high: limits.high, accumulate: 0)
+  private func finish(
+    _ sum: CodeSum?, at channel: Int, _ machine: TapeMachine
+  ) -> ck_train_finish {
+    func address(_ buffer: TapeBuffer?) -> UnsafeRawPointer? {
+      buffer.map { UnsafeRawPointer($0.pointer + channel * machine.elementSize) }
+    }
+    guard let sum else {
+      return ck_train_finish(
+        bias: address(bias?.data), scales: nil, low: limits.low, high: limits.high, accumulate: 0)
+    }
+    return ck_train_finish(
+      bias: address(sum.bias), scales: address(sum.scales), low: sum.limits.low,
+      high: sum.limits.high, accumulate: 0)
   }
 
   /// Depthwise filters, [k][c].
-  private func packedFilters(_ machine: TapeMachine) -> TapeBuffer {
+  private func packedFilters(_ machine: TapeMachine, codes: Bool = false) -> TapeBuffer {
     let packed = machine.makeBuffer(weight.shape.o * weight.shape.k)
-    weight.withChannels(0, weight.shape.o, machine) {
+    weight.withChannels(0, weight.shape.o, machine, codes: codes) {
       machine.kernels.weights_pack_depthwise(machine.pool, $0, packed.pointer)
     }
     return packed

@@ -112,9 +112,9 @@ final class TransposedConvolution: TapeOperator {
     var g = geometry(machine)
     let size = machine.elementSize
     let (dx, accumulate) = machine.gradient(of: target)
-    var off = ck_train_grid(scale: 0, low: 0, high: 0)
+    var off = ck_train_grid()
     var finish = ck_train_finish(
-      bias: nil, low: -.infinity, high: .infinity, accumulate: accumulate)
+      bias: nil, scales: nil, low: -.infinity, high: .infinity, accumulate: accumulate)
     let packed = machine.makeBuffer(
       machine.kernels.packed_count(g.c * weight.shape.k, g.o))
     for index in 0..<group {
@@ -132,7 +132,7 @@ final class TransposedConvolution: TapeOperator {
     let rows = shape.o * shape.k
     let size = machine.elementSize
     var g = geometry(machine)
-    var off = ck_train_grid(scale: 0, low: 0, high: 0)
+    var off = ck_train_grid()
     let turned = machine.makeBuffer(shape.i * rows)
     let (held, x) = quantizedInput(machine)
     withExtendedLifetime(held) {
