@@ -70,8 +70,10 @@ enum ShellWords {
     return word
   }
 
-  /// Names that a shell answers itself.
-  static let builtins: Set<String> = [
+  private static let builtins = Set(builtinNames)
+
+  /// Names that a shell answers itself. For a question or two: a set has to be made first.
+  static let builtinNames = [
     ".", ":", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "do", "done",
     "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fg", "fi", "for",
     "function", "getopts", "hash", "if", "in", "jobs", "kill", "let", "local", "printf", "pwd",

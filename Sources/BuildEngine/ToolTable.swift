@@ -27,13 +27,19 @@ struct ToolSearch {
 
   /// The file that a word means as a program; nil when there is none, or when it is Quench.
   func file(_ word: String) -> String? {
-    guard !word.isEmpty, !isOwn(word), !ShellWords.builtins.contains(word) else { return nil }
+    guard !word.isEmpty, !isOwn(word), !ShellWords.builtinNames.contains(word) else { return nil }
     if word.contains("/") { return isProgram(word) ? CanonicalPath.fold(word) : nil }
-    for directory in directories.split(separator: ":", omittingEmptySubsequences: false) {
-      let candidate = (directory.isEmpty ? "." : String(directory)) + "/" + word
+    // Not `split`: for its types the runtime would search every conformance of the binary.
+    let bytes = directories.utf8
+    var start = bytes.startIndex
+    while true {
+      let end = bytes[start...].firstIndex(of: UInt8(ascii: ":")) ?? bytes.endIndex
+      var candidate = start == end ? "." : String(directories[start..<end])
+      candidate += "/" + word
       if isProgram(candidate) { return CanonicalPath.fold(candidate) }
+      guard end < bytes.endIndex else { return nil }
+      start = bytes.index(after: end)
     }
-    return nil
   }
 
   private func isProgram(_ path: String) -> Bool {
