@@ -63,7 +63,9 @@ struct SnapshotWriter {
     let file = openat(
       files.descriptor, temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
     guard file >= 0 else { return nil }
-    var isWhole = ftruncate(file, off_t(end)) == 0
+    // The room, too, gets its place on the disk now: whoever reads a hole of a mapped file on a file
+    // system without space is ended by SIGBUS (mmap(2)).
+    var isWhole = posix_fallocate(file, 0, off_t(end)) == 0
     isWhole = isWhole && head.withUnsafeBytes { SnapshotWriter.put(file, $0, at: 0) }
     for place in places where isWhole {
       isWhole = SnapshotWriter.put(file, place.part.bytes, at: place.at)
