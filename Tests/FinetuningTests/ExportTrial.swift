@@ -3,6 +3,7 @@
 
 import Calibration
 import Diagnostics
+import Glibc
 import ONNXModel
 import ONNXRuntime
 import Quantization
@@ -19,6 +20,32 @@ struct ExportTrial {
 
   /// ONNX Runtime's own defaults: integer kernels where its fusions find layers for them.
   static let asUsersRun = SessionOptions(optimizationLevel: 99)
+
+  /// Optimizations off, and as users run where that is exact: on x86 without VNNI, ONNX Runtime's
+  /// integer kernels add pairs of products in 16 bits, which saturate (its page on quantization).
+  static let levels: [SessionOptions] = {
+    if sumsProductsExactly { return [.reproducible, asUsersRun] }
+    print("skipped: comparison with ONNX Runtime's integer kernels, whose sums saturate here")
+    return [.reproducible]
+  }()
+
+  private static let sumsProductsExactly: Bool = {
+    #if arch(x86_64)
+      guard let file = fopen("/proc/cpuinfo", "r") else { return false }
+      defer { fclose(file) }
+      var line: UnsafeMutablePointer<CChar>?
+      var room = 0
+      defer { free(line) }
+      while getline(&line, &room, file) > 0 {
+        let text = line.map { String(cString: $0) } ?? ""
+        guard text.hasPrefix("flags") else { continue }
+        return text.contains("avx512_vnni") || text.contains("avx_vnni")
+      }
+      return false
+    #else
+      return true
+    #endif
+  }()
 
   private var input: ValueInfo { model.graph.freeInputs[0] }
 
