@@ -15,7 +15,7 @@ The other side needs PyTorch for the CPU, which is no dependency of Quench:
 
     python3 -m venv VENV
     VENV/bin/pip install numpy
-    VENV/bin/pip install torch --index-url https://download.pytorch.org/whl/cpu
+    VENV/bin/pip install torch    # the build for the CPU
 
 Without it only our own figures are printed, and it says so.
 """
