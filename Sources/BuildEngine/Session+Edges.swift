@@ -272,7 +272,9 @@ extension Session {
       observed.named.append(node)
     }
     observed.discovered = success.discovered
-    observed.named.removeAll { success.discovered.contains($0) }
+    marks.clear()
+    for node in success.discovered { marks.insert(node) }
+    observed.named.removeAll { marks.contains($0) }
     for node in success.discovered {
       let isKnown = states.isKnown(node, since: run.start)
       let now = try states.refresh(node, after: end)

@@ -11,6 +11,10 @@ import Tensors
 
 @testable import Finetuning
 
+extension SessionOptions {
+  var isReproducible: Bool { optimizationLevel == Self.reproducible.optimizationLevel }
+}
+
 /// A network and samples for it.
 struct ExportTrial {
   let model: Model
@@ -179,11 +183,13 @@ struct ExportTrial {
   }
 
   /// What a graph gives for the evaluation samples.
-  func outputs(_ graph: TrainableGraph) throws -> [Float] {
+  ///
+  /// - Parameter training: sums floats, as training does, instead of codes.
+  func outputs(_ graph: TrainableGraph, training: Bool = false) throws -> [Float] {
     var all: [Float] = []
     for start in stride(from: 0, to: evaluation.count, by: 10) {
       let part = evaluation[start..<min(start + 10, evaluation.count)]
-      all += try graph.forward(part.flatMap { $0 }, count: part.count, training: false)
+      all += try graph.forward(part.flatMap { $0 }, count: part.count, training: training)
     }
     return all
   }
@@ -233,5 +239,14 @@ struct ExportTrial {
       let worst = zip(mine, theirs).map { abs($0 - $1) }.max() ?? .infinity
       return (layer.name, Double(worst / max(largest, .leastNormalMagnitude)))
     }
+  }
+
+  /// The same export in float64, as good as exact.
+  func exactOutputs(_ graph: TrainableGraph) throws -> [Float] {
+    let exported = try graph.exported()
+    let exact = try TrainableGraph(
+      exported.model, config: exported.config, scales: exported.scales,
+      options: .init(threads: 2), precision: .double)
+    return try outputs(exact, training: true)
   }
 }

@@ -38,13 +38,13 @@ struct ExportedOutputsTests {
     // What begins at its ceiling may stay there.
     #expect(
       zip(before, graph.parameters).allSatisfy { $0 != $1.values || $1.values == $1.ceilings })
-    let mine = try trial.outputs(graph)
     for options in ExportTrial.levels {
       let found = ExportTrial.Difference(
-        mine, try trial.exportedOutputs(graph, options: options), classes: graph.classes)
+        try trial.outputs(graph, training: options.isReproducible),
+        try trial.exportedOutputs(graph, options: options), classes: graph.classes)
       #expect(found.otherClasses <= 1, "\(found)")
       #expect(found.largest <= 1, "\(found)")
-      #expect(found.equal >= 980, "\(found)")
+      #expect(found.equal >= 990, "\(found)")
     }
   }
 
@@ -92,46 +92,62 @@ struct ExportedOutputsTests {
   /// Of all pictures the share within a code step, as ONNX Runtime computes by default and with
   /// optimizations off.
   ///
-  /// By default it sums integers wherever a layer's result is quantized again, and so do we: all of
-  /// MobileNetV1 but the last two layers. In a residual network half of the layers add to a float
-  /// tensor; those it computes in float, as it does every layer with optimizations off. A float sum
-  /// that falls on the other side of a tie changes a code, and later layers carry that on: the two
-  /// ways of ONNX Runtime are as far from each other as from us.
+  /// By default it sums integers wherever a layer's result is quantized again, and so does our
+  /// evaluation: all of MobileNetV1 but the last two layers. With optimizations off it sums floats,
+  /// as our training does. Where a sum of float32 falls on the other side of a tie, a code differs,
+  /// and later layers carry that on: ONNX Runtime's two ways are as far from each other as each
+  /// would be from the other way of ours.
   @Test(
-    "published networks on pictures: the codes of ONNX Runtime's integers, there top-1 within 0.1 %",
+    "published networks on pictures: evaluation as ONNX Runtime's integers, there top-1 within 0.1 %",
     .enabled(if: SharedNetworks.isThere, "needs the shared networks"),
     arguments: [
       ("resnet20_cifar10", WeightPlan.perChannel, (0.995, 0.99)),
       ("resnet20_cifar10", .perTensor, (0.995, 0.99)),
-      ("mobilenet_v1_025", .perChannel, (1, 0.4)),
+      ("mobilenet_v1_025", .perChannel, (1, 0.8)),
     ])
   func published(
     _ name: String, _ plan: WeightPlan, _ shares: (Double, Double)
   ) throws {
     let (training, evaluation, labels) = try SharedPictures.samples(name)
-    let trial = ExportTrial(
+    var trial = ExportTrial(
       model: try SharedNetworks.folded(name), training: training, evaluation: evaluation)
     let graph = try TrainableGraph(
       trial.model, config: nil, scales: trial.calibrated(plan), options: .init(threads: 2))
     try trial.train(graph, steps: 16, batch: 8, rate: 2e-4)
-    let mine = try trial.outputs(graph)
     func right(_ logits: [Float]) -> Int {
       zip(BatchLoss.topClasses(logits, classes: graph.classes), labels).count { $0 == $1 }
     }
-    for options in ExportTrial.levels {
-      let isDefault = options.optimizationLevel == ExportTrial.asUsersRun.optimizationLevel
-      let (share, part) = isDefault ? (shares.0, 0.001) : (shares.1, 0.01)
-      let theirs = try trial.exportedOutputs(graph, options: options)
+    func compare(
+      _ mine: [Float], _ theirs: [Float], share: Double, top: Double = 0.001
+    ) -> ExportTrial.Difference {
       let found = ExportTrial.Difference(mine, theirs, classes: graph.classes)
-      // One picture of few is more than 0.1 %; the two ways of ONNX Runtime differ by as much as 1 %.
+      // One picture of few is more than 0.1 %.
       let distance = abs(right(mine) - right(theirs))
-      #expect(Double(distance) <= max(1, part * Double(found.samples)), "\(distance), \(found)")
-      #expect(Double(found.within) >= share * Double(found.samples), "\(found)")
+      #expect(Double(distance) <= max(1, top * Double(found.samples)), "\(distance), \(found)")
       #expect(found.largest <= 2.5, "\(found)")
+      #expect(Double(found.within) >= share * Double(found.samples), "\(found)")
+      return found
     }
+    for options in ExportTrial.levels where !options.isReproducible {
+      _ = compare(
+        try trial.outputs(graph), try trial.exportedOutputs(graph, options: options),
+        share: shares.0)
+    }
+    let theirs = try trial.exportedOutputs(graph)
+    // Without optimizations MobileNetV1 does not keep 0.1 %: 3 of 400 more or fewer were right.
+    let found = compare(
+      try trial.outputs(graph, training: true), theirs, share: shares.1,
+      top: name == "mobilenet_v1_025" ? 0.01 : 0.001)
+    // A layer alone has no such difference, and ONNX Runtime is as far from exact sums for that
+    // reason alone; a rounding or a scale of ours that is not its would show as more.
     for (layer, share) in try trial.layersAlone(graph) {
       #expect(share < 5e-6, "\(layer): \(share)")
     }
+    trial.evaluation.removeSubrange((found.samples / 8)...)
+    let exact = try trial.exactOutputs(graph)
+    let floor = ExportTrial.Difference(
+      exact, Array(theirs[..<exact.count]), classes: graph.classes)
+    #expect(found.mean <= 1.3 * floor.mean, "\(found); from exact sums: \(floor)")
   }
 }
 
