@@ -87,7 +87,8 @@ extension DatasetListing {
     }
     guard Pattern.isPattern(path) else {
       throw QuenchError(
-        .noInput, "the image directory \"\(path)\" does not exist", at: .file(path))
+        .noInput, "the image directory \"\(path)\" does not exist", at: .file(path),
+        try: "create it, or correct the path of the images")
     }
     let pattern = Pattern(path)
     let files = try pattern.files(in: &tree)
