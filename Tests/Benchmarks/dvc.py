@@ -58,7 +58,7 @@ def quietly(command, folder):
 def main():
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--quench", required=True)
+    options.add_argument("--quench", type=os.path.abspath, required=True)
     options.add_argument("--dvc", default="dvc")
     options.add_argument("--runs", type=int, default=11)
     given = options.parse_args()
