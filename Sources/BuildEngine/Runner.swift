@@ -5,24 +5,19 @@ internal import CSystem
 internal import Diagnostics
 internal import Glibc
 
-/// Starts commands and reports what comes of them. Used by one thread, which a second one relieves
-/// of starting (the starter of a process stands still until the program is loaded). No signal
-/// handlers: signals arrive through a descriptor while a `Runner` lives.
+/// Starts commands and reports what comes of them. Used by one thread. No signal handlers: signals
+/// arrive through a descriptor while a `Runner` lives.
 final class Runner {
   enum Event {
     case exited(step: Int, code: Int32, output: [UInt8], duration: Duration)
-    case notStarted(step: Int, QuenchError)
     case progress(step: Int, done: Int, total: Int, detail: String)
     case note(step: Int, String)
     case signal(Int32)
   }
 
   private struct Child {
+    var process: pid_t
     var step: Int
-    /// Until the process is known.
-    var start: OpaquePointer?
-    /// 0 until it is known.
-    var process: pid_t = 0
     /// Readable when the process ends; -1 when nobody had to ask for that, or it has ended.
     var ended: Int32 = -1
     var output: Int32
@@ -34,7 +29,6 @@ final class Runner {
     var status: Int32?
     /// When its status was collected.
     var reaped: Int64 = 0
-    var failure: Int32 = 0
   }
 
   private let files: FileSystem
@@ -51,8 +45,6 @@ final class Runner {
   private let environment: UnsafeMutableBufferPointer<UnsafeMutablePointer<CChar>?>
   /// What children read: nothing.
   private let nothing: Int32
-  private var starter: OpaquePointer?
-  private var started = 0
   private var piece = [UInt8](repeating: 0, count: 1 << 16)
 
   /// - Parameter wake: a descriptor that becomes readable to interrupt, not owned.
@@ -87,8 +79,6 @@ final class Runner {
   }
 
   deinit {
-    cs_starter_free(starter)
-    for child in children { cs_start_free(child.start) }
     close(nothing)
     for entry in environment { free(entry) }
     environment.deallocate()
@@ -98,12 +88,9 @@ final class Runner {
 
   var isIdle: Bool { children.isEmpty }
 
-  /// So many commands are started here before a thread is made for it.
-  private static let startedHere = 4
-
   /// Starts a command: directly when it means the same without a shell, else through `/bin/sh`.
   ///
-  /// - Throws: `.work` when it cannot be started; what is found out later is an event.
+  /// - Throws: `.work` when it cannot be started.
   func start(_ step: Int, _ command: [UInt8], console: Bool, progress: Bool) throws(QuenchError) {
     var ends: (Int32, Int32) = (-1, -1)
     var reports: (Int32, Int32) = (-1, -1)
@@ -119,33 +106,19 @@ final class Runner {
       _ = fcntl(reports.0, F_SETFL, O_NONBLOCK)
     }
     let began = cs_monotonic()
-    let script = command.count > Runner.longestArgument ? cs_script(command, command.count) : -1
-    guard command.count <= Runner.longestArgument || script >= 0,
-      let start = request(command, script, ends.1, reports.1)
-    else {
-      let failure = errno
-      for end in [ends.0, ends.1, reports.0, reports.1, script] where end >= 0 { close(end) }
-      throw Runner.notStarted("/bin/sh", failure)
+    var process: pid_t = 0
+    let failure = launch(command, ends.1, reports.1, &process)
+    for end in [ends.1, reports.1] where end >= 0 { close(end) }
+    guard failure == 0 else {
+      for end in [ends.0, reports.0] where end >= 0 { close(end) }
+      throw QuenchError(
+        .work, "cannot start \"\(program(command) ?? "/bin/sh")\": \(reason(failure))",
+        try: failure == E2BIG ? "a response file (rspfile) for what the command lists" : nil)
     }
     var child = Child(
-      step: step, start: start, output: ends.0, progress: reports.0, started: began,
+      process: process, step: step, output: ends.0, progress: reports.0, started: began,
       isConsole: console)
-    started += 1
-    if !console, script < 0, started > Runner.startedHere {
-      starter = starter ?? cs_starter_new()
-    }
-    if !console, script < 0, let starter {
-      cs_starter_add(starter, start)
-    } else {
-      cs_start_run(start)
-      if script >= 0 { close(script) }
-      identify(&child)
-      guard child.failure == 0 else {
-        for end in [ends.0, reports.0] where end >= 0 { close(end) }
-        throw Runner.notStarted(program(command) ?? "/bin/sh", child.failure)
-      }
-      if console { child.ended = cs_pidfd_open(child.process) }
-    }
+    if console { child.ended = cs_pidfd_open(process) }
     children.append(child)
   }
 
@@ -161,35 +134,25 @@ final class Runner {
     return tools.program(first).map { first.contains("/") ? first : $0 }
   }
 
-  private func request(
-    _ command: [UInt8], _ script: Int32, _ output: Int32, _ progress: Int32
-  ) -> OpaquePointer? {
-    guard let environment = environment.baseAddress else { return nil }
-    return command.withUnsafeBytes { bytes -> OpaquePointer? in
+  /// - Returns: 0 or errno.
+  private func launch(
+    _ command: [UInt8], _ output: Int32, _ progress: Int32, _ process: inout pid_t
+  ) -> Int32 {
+    guard let environment = environment.baseAddress else { return EINVAL }
+    let script = command.count > Runner.longestArgument ? cs_script(command, command.count) : -1
+    guard command.count <= Runner.longestArgument || script >= 0 else { return errno }
+    defer { if script >= 0 { close(script) } }
+    return command.withUnsafeBytes { bytes -> Int32 in
       var wanted = cs_command(
         program: nil, command: bytes.baseAddress, count: bytes.count, script: script,
         environment: progress >= 0 ? environment : environment + 1,
         directory: files.descriptor, input: nothing, output: output, progress: progress)
-      guard let program = program(command) else { return cs_start_new(&wanted) }
+      guard let program = program(command) else { return cs_start(&wanted, &process) }
       return program.withCString { name in
         wanted.program = name
-        return cs_start_new(&wanted)
+        return cs_start(&wanted, &process)
       }
     }
-  }
-
-  /// Learns which process a child is.
-  private func identify(_ child: inout Child) {
-    guard let start = child.start else { return }
-    child.failure = cs_start_result(start, &child.process)
-    cs_start_free(start)
-    child.start = nil
-  }
-
-  private static func notStarted(_ program: String, _ failure: Int32) -> QuenchError {
-    QuenchError(
-      .work, "cannot start \"\(program)\": \(reason(failure))",
-      try: failure == E2BIG ? "a response file (rspfile) for what the command lists" : nil)
   }
 
   private static func pipe() throws(QuenchError) -> (Int32, Int32) {
@@ -255,9 +218,7 @@ final class Runner {
   func signal(_ number: Int32) {
     isEnding = true
     for index in children.indices {
-      identify(&children[index])
       let child = children[index]
-      guard child.process > 0, child.failure == 0 else { continue }
       if child.isConsole {
         if child.status == nil { kill(child.process, number) }
         continue
@@ -275,9 +236,8 @@ final class Runner {
   /// second to end like the command itself. (Background jobs of a shell ignore SIGINT.)
   private func endLeftovers() {
     for index in children.indices where !children[index].isConsole && children[index].output >= 0 {
-      identify(&children[index])
       var status: Int32 = 0
-      if children[index].status == nil, children[index].process > 0,
+      if children[index].status == nil,
         waitpid(children[index].process, &status, WNOHANG) > 0
       {
         children[index].status = status
@@ -319,10 +279,6 @@ final class Runner {
       while children[index].progress >= 0, pieces < 64, readProgress(index, &events) { pieces += 1 }
       let child = children.remove(at: index)
       if child.progress >= 0 { close(child.progress) }
-      if child.failure != 0 {
-        events.append(.notStarted(step: child.step, Runner.notStarted("/bin/sh", child.failure)))
-        continue
-      }
       events.append(
         .exited(
           step: child.step, code: cs_exit_code(status), output: child.text,
@@ -333,22 +289,13 @@ final class Runner {
   /// Collects a child that has ended. One that closed its output a moment ago is about to end; one
   /// that goes on without an output is left to a descriptor.
   private func reap(_ index: Int, isOver: Bool = false) {
-    identify(&children[index])
-    guard children[index].failure == 0 else {
-      children[index].status = 0
-      return
-    }
     if children[index].ended >= 0, !isOver { return }
     var status: Int32 = 0
-    var patience = isOver ? 0 : Runner.patience
     var mayWait = isOver
     while true {
       let answer = waitpid(children[index].process, &status, mayWait ? 0 : WNOHANG)
       if answer > 0 { break }
-      if answer == 0, patience > 0 {
-        patience -= 1
-        sched_yield()
-      } else if answer == 0 {
+      if answer == 0 {
         children[index].ended = cs_pidfd_open(children[index].process)
         if children[index].ended >= 0 { return }
         // A kernel without such descriptors.
@@ -364,9 +311,6 @@ final class Runner {
     if children[index].ended >= 0 { close(children[index].ended) }
     children[index].ended = -1
   }
-
-  /// How often a child that closed its output is looked for before a descriptor is asked for.
-  private static let patience = 4
 
   /// The end is read after all the rest, one piece a call: a read that poll announced never waits.
   private func readOutput(_ index: Int) {

@@ -48,6 +48,7 @@ extension Session {
         }
       case .wait:
         // What may be done while commands run comes second to starting some.
+        prepareAhead(plan, &scheduler, events, &failure)
         if !ended.isEmpty { finish(ended.removeFirst(), &scheduler, events, &failure) }
         try wait(&scheduler, events, &failure)
       case .finish: break loop
@@ -59,6 +60,7 @@ extension Session {
       failure = failure ?? error
     }
     runner = nil
+    prepared = nil
     tokens?.releaseAll()
     summary.fresh +=
       scheduler.fresh - restoredHere - plan.steps.count { graph.isPhony($0) } - before
@@ -190,12 +192,46 @@ extension Session {
     events(.finished(info, .succeeded, output: [], duration: .zero, counts(scheduler)))
   }
 
+  /// Gets the next command ready while others run, so that it starts the moment there is room.
+  private func prepareAhead(
+    _ plan: Plan, _ scheduler: inout Scheduler, _ events: (BuildEvent) -> Void,
+    _ failure: inout QuenchError?
+  ) {
+    guard prepared == nil, let step = scheduler.upcoming else { return }
+    do throws(QuenchError) {
+      prepared = try files.measured(.start) { () throws(QuenchError) in
+        let run = try prepare(plan.steps[step], reasons[step] ?? .neverBuilt, events)
+        return (step, run, cs_monotonic())
+      }
+    } catch {
+      failure = failure ?? error
+      scheduler.stop()
+    }
+  }
+
+  /// The command of a step, ready to start.
+  private func takePrepared(_ step: Int, _ edge: Int32, _ events: (BuildEvent) -> Void)
+    throws(QuenchError) -> Run
+  {
+    let reason = reasons.removeValue(forKey: step) ?? .neverBuilt
+    guard let ready = prepared, ready.step == step else {
+      return try prepare(edge, reason, events)
+    }
+    prepared = nil
+    // Where commands take long, people edit files meanwhile: they are looked at again.
+    let isRecent = cs_monotonic() - ready.at < Session.freshness
+    return isRecent ? ready.run : try prepare(edge, reason, events)
+  }
+
+  /// Nanoseconds for which what was looked at before a command's start need not be looked at again.
+  private static let freshness: Int64 = 20_000_000
+
   private func start(
     _ step: Int, _ edge: Int32, _ scheduler: inout Scheduler, _ events: (BuildEvent) -> Void
   ) throws(QuenchError) {
     tokens?.started(step)
-    let reason = reasons.removeValue(forKey: step) ?? .neverBuilt
-    var run = try prepare(edge, reason, events)
+    var run = try takePrepared(step, edge, events)
+    try begin(&run)
     if cache != nil, let (discovered, text) = try restore(run) {
       let outputs = graph.outputs(edge).map { node in (log.pathID(node), states.known(node)) }
       let success = Success(
@@ -209,7 +245,7 @@ extension Session {
       tokens?.ended(step)
       scheduler.restored(step)
       note(run, .restored, 0, from: cs_monotonic())
-      events(.restored(run.info, reason, output: text, counts(scheduler)))
+      events(.restored(run.info, run.reason, output: text, counts(scheduler)))
       return
     }
     if runner == nil {
@@ -261,12 +297,6 @@ extension Session {
         summary.interrupted = true
         scheduler.stop()
         runner.signal(signalsSeen > 1 ? SIGKILL : number)
-      case .notStarted(let step, let error):
-        runs[step] = nil
-        tokens?.ended(step)
-        failure = failure ?? error
-        scheduler.finished(step, succeeded: false)
-        scheduler.stop()
       case .exited(let step, let code, let output, let duration):
         tokens?.ended(step)
         let command = Ended(step: step, code: code, output: output, duration: duration)
