@@ -27,6 +27,9 @@ struct Checkpoint: Sendable, Equatable {
     var slots: [Int]
     var hasBest: Bool
     var losses: Int
+    /// Codes of frozen elements of each parameter: none, or one an element; absent when nothing is
+    /// ever frozen.
+    var codes: [Int]?
   }
 }
 
@@ -37,7 +40,8 @@ extension Checkpoint {
     precondition(key.count == 32, "a key is a SHA-256")
     let contents = Contents(
       state: state, counts: tensors.values.map(\.count), slots: tensors.slots.map(\.count),
-      hasBest: !tensors.best.isEmpty, losses: tensors.losses.count)
+      hasBest: !tensors.best.isEmpty, losses: tensors.losses.count,
+      codes: tensors.codes.isEmpty ? nil : tensors.codes.map(\.count))
     let json = try ArtifactJSON.encodePlain(contents)
     var bytes = Checkpoint.magic
     Checkpoint.append(Checkpoint.version, to: &bytes)
@@ -48,6 +52,7 @@ extension Checkpoint {
     for slots in tensors.slots { for slot in slots { Checkpoint.append(slot, to: &bytes) } }
     for values in tensors.best { Checkpoint.append(values, to: &bytes) }
     Checkpoint.append(tensors.losses, to: &bytes)
+    for codes in tensors.codes { Checkpoint.append(codes, to: &bytes) }
     bytes += try ContentDigest.of(bytes).bytes
     return bytes
   }
@@ -76,7 +81,9 @@ extension Checkpoint {
       let contents = try? ArtifactJSON.decodePlain(
         Contents.self, from: Array(bytes[head..<start]), path: "checkpoint"),
       contents.counts == counts, contents.slots.count == counts.count,
-      contents.slots.allSatisfy({ (0...2).contains($0) }), contents.losses >= 0
+      contents.slots.allSatisfy({ (0...2).contains($0) }), contents.losses >= 0,
+      zip(contents.codes ?? counts, counts).allSatisfy({ $0 == 0 || $0 == $1 }),
+      contents.codes.map({ $0.count == counts.count }) ?? true
     else { return nil }
     var sizes = counts
     for (count, slots) in zip(counts, contents.slots) {
@@ -84,6 +91,7 @@ extension Checkpoint {
     }
     if contents.hasBest { sizes += counts }
     sizes.append(contents.losses)
+    sizes += contents.codes ?? []
     let room = (body - start) / 4
     guard (body - start).isMultiple(of: 4), sizes.allSatisfy({ $0 <= room }),
       sizes.reduce(0, +) == room
@@ -102,9 +110,11 @@ extension Checkpoint {
     }
     let best = contents.hasBest ? counts.map(next) : []
     let losses = next(contents.losses)
+    let codes = (contents.codes ?? []).map(next)
     return Checkpoint(
       key: key, state: contents.state,
-      tensors: TrainingTensors(values: values, slots: slots, best: best, losses: losses))
+      tensors: TrainingTensors(
+        values: values, codes: codes, slots: slots, best: best, losses: losses))
   }
 
   private static func append<T: FixedWidthInteger>(_ value: T, to bytes: inout [UInt8]) {

@@ -29,31 +29,22 @@ extension TrainableGraph {
       }
     }
     var result = TrainedModel(model: model, scales: scales, config: config)
-    let layers = try OperatorRules.layers(of: model)
     for parameter in parameters where [.weight, .bias].contains(parameter.kind) {
       guard let old = model.graph.initializer(parameter.name) else { continue }
-      let values = rounded(parameter, shape: old.shape, layers)
       result.model.graph.setInitializer(
-        Initializer(parameter.name, Tensor(floats: values, shape: old.shape)))
+        Initializer(parameter.name, Tensor(floats: rounded(parameter), shape: old.shape)))
     }
-    for layer in layers { write(layer, to: &result) }
+    for layer in try OperatorRules.layers(of: model) { write(layer, to: &result) }
     return result
   }
 
   /// The weight as it is, or of fewer bits its fake-quantized values.
-  private func rounded(
-    _ parameter: Parameter, shape: [Int], _ layers: [QuantizableLayer]
-  ) -> [Float] {
-    guard options.weightBits < 8, parameter.kind == .weight,
-      let layer = layers.first(where: { $0.weight == parameter.name }),
-      let scale = weightScales[layer.name]?.parameter.values
+  private func rounded(_ parameter: Parameter) -> [Float] {
+    guard options.weightBits < 8,
+      let coded = codedWeights.first(where: { $0.weight === parameter })
     else { return parameter.values }
-    let high = Float(FakeQuantizeRange.weights(bits: options.weightBits).high)
-    let inner = scale.count == 1 ? 1 : shape[(layer.channelAxis + 1)...].reduce(1, *)
-    return parameter.values.enumerated().map { index, value in
-      let step = scale[index / inner % scale.count]
-      let code = max(-high, min(high, value / step)).rounded(.toNearestOrEven)
-      return code * step
+    return parameter.values.indices.map { element in
+      coded.position(of: element).rounded(.toNearestOrEven) * coded.scale(of: element)
     }
   }
 

@@ -43,6 +43,8 @@ public struct TrainedModel: Sendable {
 public final class TrainableGraph {
   /// Everything that can train, in graph order: of each layer weight, bias, scales.
   public let parameters: [Parameter]
+  /// The weights among them that layers read as codes.
+  public let codedWeights: [CodedWeight]
   /// Numbers in one sample's result.
   public let classes: Int
   /// Numbers in one sample.
@@ -130,6 +132,8 @@ public final class TrainableGraph {
     self.scales = scales
     self.options = options
     parameters = trained.map(\.parameter)
+    codedWeights = try Self.codedWeights(
+      parameters, of: model, builder.layerWeightScales, bits: options.weightBits)
     classes = tape.output.count
     inputCount = tape.inputs[0].count
     activationScales = builder.activationScales
@@ -255,6 +259,23 @@ public final class TrainableGraph {
 // MARK: - Plan
 
 extension TrainableGraph {
+  private static func codedWeights(
+    _ parameters: [Parameter], of model: Model, _ scales: [String: TapeParameter], bits: Int
+  ) throws(QuenchError) -> [CodedWeight] {
+    let layers = try OperatorRules.layers(of: model)
+    return parameters.enumerated().compactMap { index, parameter in
+      guard parameter.kind == .weight,
+        let layer = layers.first(where: { $0.weight == parameter.name && scales[$0.name] != nil }),
+        let scale = scales[layer.name]?.parameter,
+        let shape = model.graph.initializer(parameter.name)?.shape
+      else { return nil }
+      return CodedWeight(
+        index: index, weight: parameter, scales: scale,
+        inner: scale.count == 1 ? 1 : shape[(layer.channelAxis + 1)...].reduce(1, *),
+        high: Float(FakeQuantizeRange.weights(bits: bits).high))
+    }
+  }
+
   /// Parameters that a gradient reaches; the others are marked.
   private static func markTrained(_ tape: Tape) -> [TapeParameter] {
     var reached: Set<ObjectIdentifier> = []

@@ -7,6 +7,8 @@ public import Diagnostics
 public protocol TrainableNetwork: AnyObject {
   /// Everything that can train, in an order that never changes.
   var parameters: [Parameter] { get }
+  /// The weights among them that layers read as codes.
+  var codedWeights: [CodedWeight] { get }
   /// Numbers in one sample's result.
   var classes: Int { get }
   /// Numbers in one sample.

@@ -9,7 +9,7 @@ struct TrainingMemory {
   /// The network with its activations, gradients and scratch, by batch.
   let network: (Int) -> Int
   /// Bytes for each trainable number beside the network's own: the optimizer's memory, the best
-  /// epoch and a checkpoint on its way to disk.
+  /// epoch, codes of frozen weights and a checkpoint on its way to disk.
   let state: Int
   /// Decoded pictures and teacher's outputs.
   let data: Int
@@ -25,9 +25,10 @@ struct TrainingMemory {
     self.data = data
     state = parameters.reduce(0) { sum, parameter in
       let group = ParameterGroup.of(parameter.kind)
+      let codes = settings.weightFreeze != nil && parameter.kind == .weight ? 1 : 0
       let slots = (group == .weights ? settings.weights : settings.scales).rule.slots
-      // Values and slots once more in a checkpoint, which also holds the best epoch.
-      return sum + 4 * parameter.count * (slots + 1 + (1 + slots + 1))
+      // All once more in a checkpoint, with the values.
+      return sum + 4 * parameter.count * (slots + 1 + codes + (1 + slots + 1 + codes))
     }
   }
 

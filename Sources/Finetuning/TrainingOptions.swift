@@ -32,6 +32,9 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
   public var schedule: String?
   /// Share of the steps after which scales learn, 0...1.
   public var unfreezeScalesAt: Double?
+  /// Share of the steps after which weights are frozen at their codes, a few at a time, 0...1; 1:
+  /// never.
+  public var freezeWeightsAt: Double?
   /// `sgd` or `adamW`, of the weights and biases.
   public var optimizer: String?
   /// Decay of the weights, not of biases and scales.
@@ -66,8 +69,9 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
 
   private enum CodingKeys: String, CodingKey, CaseIterable {
     case recipe, epochs, batch, learningRate, scaleLearningRate, warmUpSteps, schedule
-    case unfreezeScalesAt, optimizer, weightDecay, clipNorm, loss, temperature, labelShare, flip
-    case padding, seed, heldBack, patience, memoryLimit, weightBits, fakeQuantization
+    case unfreezeScalesAt, freezeWeightsAt, optimizer, weightDecay, clipNorm, loss, temperature
+    case labelShare, flip, padding, seed, heldBack, patience, memoryLimit, weightBits,
+      fakeQuantization
   }
 
   /// Options of the recipe `auto`.
@@ -120,6 +124,7 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
     settings.scaleRate.peak =
       scaleLearningRate ?? (recipe == .article ? learningRate : nil) ?? settings.scaleRate.peak
     settings.schedule.releaseShare = unfreezeScalesAt ?? settings.schedule.releaseShare
+    settings.weightFreeze = freezeWeightsAt.flatMap { $0 < 1 ? WeightFreeze(start: $0) : nil }
     settings.weights.weightDecay = weightDecay ?? settings.weights.weightDecay
     settings.weights.clipNorm = clipNorm ?? settings.weights.clipNorm
     settings.augmentation.flip = flip ?? settings.augmentation.flip
@@ -155,6 +160,9 @@ public struct TrainingOptions: Sendable, Equatable, Decodable {
     }
     if let weightBits, !(2...8).contains(weightBits) {
       throw QuenchError(.data, "\"weightBits\" must be 2 to 8", at: .file(path))
+    }
+    if let freezeWeightsAt, !(freezeWeightsAt >= 0 && freezeWeightsAt <= 1) {
+      throw QuenchError(.data, "\"freezeWeightsAt\" must be 0 to 1", at: .file(path))
     }
     if let memoryLimit, !(memoryLimit > 0 && memoryLimit <= 1_000_000) {
       throw QuenchError(

@@ -47,6 +47,7 @@ public final class TrainingRun {
   private var state: TrainingState
   private var best: [[Float]] = []
   private var losses: [Float] = []
+  private var frozen: FrozenWeights?
 
   /// Checks that the run is possible, judges the network as it is, and finds a checkpoint.
   ///
@@ -81,6 +82,9 @@ public final class TrainingRun {
     startScales = network.scaleParameters.map(\.values)
     optimizer = Optimizer(
       weights: settings.weights, scales: settings.scales, parameters: network.parameters)
+    if settings.weightFreeze != nil {
+      frozen = FrozenWeights(parameters: network.parameters, coded: network.codedWeights)
+    }
     let stepsPerEpoch = (data.trained.count + settings.batch - 1) / settings.batch
     state = TrainingState(
       total: settings.epochs * stepsPerEpoch,
@@ -185,7 +189,16 @@ extension TrainingRun {
     optimizer.step(.scales, of: network.parameters, rate: rates.scales)
     losses.append(Float(loss))
     state.step += 1
+    freezeWeights()
     if state.step.isMultiple(of: ScaleHistory.interval) { recordScales() }
+  }
+
+  private func freezeWeights() {
+    guard let share = settings.weightFreeze?.share(after: state.step, of: state.total),
+      let before = settings.weightFreeze?.share(after: state.step - 1, of: state.total)
+    else { return }
+    if share > before { frozen?.freeze(network.codedWeights, share: share) }
+    frozen?.hold(network.codedWeights)
   }
 
   private func recordScales() {
@@ -210,7 +223,8 @@ extension TrainingRun {
       state.bestEpoch = epoch + 1
       state.epochsWithoutGain = 0
       best = network.parameters.map(\.values)
-    } else {
+    } else if state.step >= settings.weightFreeze?.lastStep(of: state.total) ?? 0 {
+      // The gain comes when the last weights are frozen.
       state.epochsWithoutGain += 1
     }
     return entry
@@ -287,7 +301,8 @@ extension TrainingRun {
     return Checkpoint(
       key: key, state: state,
       tensors: TrainingTensors(
-        values: network.parameters.map(\.values), slots: optimizer.states.map(\.slots),
+        values: network.parameters.map(\.values), codes: frozen?.codes ?? [],
+        slots: optimizer.states.map(\.slots),
         best: best, losses: losses))
   }
 
@@ -296,6 +311,7 @@ extension TrainingRun {
     state.total = total
     best = checkpoint.tensors.best
     losses = checkpoint.tensors.losses
+    if frozen != nil { frozen = FrozenWeights(codes: checkpoint.tensors.codes) }
     for (parameter, values) in zip(network.parameters, checkpoint.tensors.values) {
       parameter.values = values
     }

@@ -23,6 +23,8 @@ public struct TrainingSettings: Sendable, Equatable, Codable {
   public var scales: GroupSettings
   /// When scales are released.
   public var schedule: ScaleSchedule
+  /// When weights are frozen at their codes; nil: never.
+  public var weightFreeze: WeightFreeze?
   /// How pictures are changed.
   public var augmentation: Augmentation
   /// Share of the samples that judge and never train, above 0, up to 0.9.
@@ -103,6 +105,7 @@ extension TrainingSettings {
   /// A run of another length is the same up to here, so a checkpoint of this step serves both.
   func branchStep(of total: Int) -> Int {
     var step = schedule.releaseStep(of: total)
+    if let weightFreeze { step = min(step, weightFreeze.firstStep(of: total)) }
     switch rate.course {
     case .constant: break
     case .steps(let positions, _):
@@ -120,6 +123,10 @@ extension TrainingSettings {
   func agree(before step: Int, totals first: Int, _ second: Int) -> Bool {
     guard step <= first, step <= second else { return false }
     if first == second { return true }
-    return (0..<step).allSatisfy { rates(at: $0, of: first) == rates(at: $0, of: second) }
+    return (0..<step).allSatisfy {
+      rates(at: $0, of: first) == rates(at: $0, of: second)
+        && weightFreeze?.share(after: $0 + 1, of: first)
+          == weightFreeze?.share(after: $0 + 1, of: second)
+    }
   }
 }

@@ -50,6 +50,8 @@ struct TrainingState: Sendable, Equatable, Codable {
 /// The tensors of a run's state, in the order of the parameters.
 struct TrainingTensors: Sendable, Equatable {
   var values: [[Float]]
+  /// The codes of frozen weights; empty when none are ever frozen.
+  var codes: [[Float]] = []
   var slots: [[[Float]]]
   /// The values after the best epoch; empty when there is none.
   var best: [[Float]]

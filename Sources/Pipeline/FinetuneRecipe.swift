@@ -41,7 +41,8 @@ extension FinetuneRecipe {
   /// The stage's name of each key that is passed on, and how it is checked.
   private static let numbers: [String: ClosedRange<Double>] = [
     "learningRate": 0...10, "scaleLearningRate": 0...10, "unfreezeScalesAt": 0...1,
-    "weightDecay": 0...1, "clipNorm": 0...1_000_000, "temperature": 0.01...100,
+    "freezeWeightsAt": 0...1, "weightDecay": 0...1, "clipNorm": 0...1_000_000,
+    "temperature": 0.01...100,
     "labelShare": 0...1, "heldBack": 0.001...0.9, "memoryLimit": 0.001...1_000_000,
   ]
   private static let integers: [String: ClosedRange<Int>] = [

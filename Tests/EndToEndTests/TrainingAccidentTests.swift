@@ -10,11 +10,13 @@ import Testing
   .enabled(if: Project.hasBinary, "the binary quench is not built"),
   .enabled(if: Project.hasRuntime, "ONNX Runtime is not here: bash Tests/setup.sh"))
 struct TrainingAccidentTests {
-  /// Batches of one, so that there are many steps; scales learn from `unfreeze` on.
-  static func settings(epochs: Int, unfreeze: Double) -> String {
+  /// Batches of one, so that there are many steps; scales learn from `unfreeze` on, weights freeze
+  /// from `freeze` on.
+  static func settings(epochs: Int, unfreeze: Double, freeze: Double = 1) -> String {
     """
     {"epochs": \(epochs), "batch": 1, "learningRate": 0.005, "scaleLearningRate": 0.05,
-     "patience": 0, "unfreezeScalesAt": \(unfreeze), "heldBack": 0.3, "weightBits": 4}
+     "patience": 0, "unfreezeScalesAt": \(unfreeze), "freezeWeightsAt": \(freeze),
+     "heldBack": 0.3, "weightBits": 4}
     """
   }
 
@@ -41,11 +43,12 @@ struct TrainingAccidentTests {
   }
 
   @Test(
-    "the same bytes for 1, 2 and 3 threads and each instruction set, scales learning or frozen",
-    arguments: [0.4, 1.0])
-  func reproducible(unfreeze: Double) throws {
+    "the same bytes for 1, 2 and 3 threads and each instruction set, scales and weights learning or frozen",
+    arguments: [(0.4, 1.0), (1.0, 1.0), (0.4, 0.2)])
+  func reproducible(unfreeze: Double, freeze: Double) throws {
     let project = try Self.built()
-    project.space.write("settings.json", Self.settings(epochs: 8, unfreeze: unfreeze))
+    project.space.write(
+      "settings.json", Self.settings(epochs: 8, unfreeze: unfreeze, freeze: freeze))
     var first: [[UInt8]?]?
     for isa in ["plain", "avx2", "avx512"] {
       for threads in 1...3 {
@@ -64,13 +67,15 @@ struct TrainingAccidentTests {
   }
 
   /// `QUENCH_KILLS` kills at moments that `QUENCH_SEED` decides; a few in CI.
-  @Test("SIGKILL at random steps, again and again, and the run ends with the same bytes")
-  func killed() throws {
+  @Test(
+    "SIGKILL at random steps, again and again, and the run ends with the same bytes",
+    arguments: [1, 0.2])
+  func killed(freeze: Double) throws {
     let variables = ProcessInfo.processInfo.environment
     let wanted = variables["QUENCH_KILLS"].flatMap(Int.init) ?? 4
     var seed = variables["QUENCH_SEED"].flatMap(UInt64.init) ?? 1
     let project = try Self.built()
-    project.space.write("settings.json", Self.settings(epochs: 300, unfreeze: 0.3))
+    project.space.write("settings.json", Self.settings(epochs: 300, unfreeze: 0.3, freeze: freeze))
     let clock = ContinuousClock()
     let start = clock.now
     let run = try Self.tune(project, "whole")

@@ -34,6 +34,12 @@ struct CheckpointTests {
     var bare = checkpoint
     bare.tensors.best = []
     #expect(try Checkpoint.decode(try bare.encode(), key: Self.key, counts: [3, 1]) == bare)
+    var freezing = checkpoint
+    freezing.tensors.codes = [[-7, FrozenWeights.free, 3], []]
+    let encoded = try freezing.encode()
+    #expect(try Checkpoint.decode(encoded, key: Self.key, counts: [3, 1]) == freezing)
+    freezing.tensors.codes = [[-7, 3], []]
+    #expect(try Checkpoint.decode(try freezing.encode(), key: Self.key, counts: [3, 1]) == nil)
   }
 
   @Test("a damaged byte anywhere, a cut anywhere, or another run's key is no checkpoint")

@@ -6,32 +6,42 @@ import Tensors
 
 @testable import Finetuning
 
-/// A linear classifier with one fake scale: logits = s·W·x, gradients written out by hand.
+/// A linear classifier with one fake scale: logits = s·W·x, gradients written out by hand. With a
+/// step W is read as codes of 4 bits.
 ///
 /// What `TrainingRun` needs of a network and nothing more, in exact and obvious arithmetic.
 final class TinyNetwork: TrainableNetwork {
   let classes = 3
   let inputCount = 4
   let parameters: [Parameter]
+  let codedWeights: [CodedWeight]
   private var input: [Float] = []
   private var count = 0
   /// Turns the numbers of this forward pass, from 0, into NaN.
   var failsAtPass: Int?
   private var passes = 0
 
-  init(weights: [Float] = (0..<12).map { Float(($0 * 7) % 5) * 0.125 - 0.25 }) {
+  init(
+    weights: [Float] = (0..<12).map { Float(($0 * 7) % 5) * 0.125 - 0.25 }, step: Float? = nil
+  ) {
+    let weight = Parameter(name: "w", kind: .weight, layers: ["fc"], values: weights)
     parameters = [
-      Parameter(name: "w", kind: .weight, layers: ["fc"], values: weights),
+      weight,
       Parameter(
         name: "x", kind: .activationScale, layers: ["fc"], values: [1], floors: [1.0 / 16]),
     ]
+    codedWeights =
+      step.map { step in
+        let scale = Parameter(name: "w", kind: .weightScale, layers: ["fc"], values: [step])
+        return [CodedWeight(index: 0, weight: weight, scales: scale, inner: 1, high: 7)]
+      } ?? []
   }
 
   func forward(_ batch: [Float], count: Int, training: Bool) throws(QuenchError) -> [Float] {
     defer { passes += 1 }
     input = batch
     self.count = count
-    let (w, s) = (parameters[0].values, parameters[1].values[0])
+    let (w, s) = (weights, parameters[1].values[0])
     var logits = [Float](repeating: 0, count: count * classes)
     for sample in 0..<count {
       for row in 0..<classes {
@@ -46,7 +56,7 @@ final class TinyNetwork: TrainableNetwork {
   }
 
   func backward(_ gradient: [Float]) {
-    let (w, s) = (parameters[0].values, parameters[1].values[0])
+    let (w, s) = (weights, parameters[1].values[0])
     for sample in 0..<count {
       for row in 0..<classes {
         let slope = gradient[sample * classes + row]
@@ -57,6 +67,13 @@ final class TinyNetwork: TrainableNetwork {
         }
       }
     }
+  }
+
+  /// What the layer computes with.
+  private var weights: [Float] {
+    let values = parameters[0].values
+    guard let step = codedWeights.first?.scales.values[0] else { return values }
+    return values.map { max(-7, min(7, ($0 / step).rounded(.toNearestOrEven))) * step }
   }
 
   func zeroGradients() {

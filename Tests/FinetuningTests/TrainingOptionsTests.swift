@@ -31,7 +31,7 @@ struct TrainingOptionsTests {
     let settings = try Self.settings(
       """
       {"epochs": 7, "learningRate": 0.01, "loss": "both", "labelShare": 0.25, "optimizer": "adamW",
-       "schedule": "cosine", "unfreezeScalesAt": 1, "padding": 4, "seed": 9}
+       "schedule": "cosine", "unfreezeScalesAt": 1, "freezeWeightsAt": 0.25, "padding": 4, "seed": 9}
       """)
     var expected = TrainingSettings.automatic
     expected.epochs = 7
@@ -39,9 +39,11 @@ struct TrainingOptionsTests {
     expected.loss = .both(share: 0.25, temperature: 1)
     expected.weights.rule = .adam
     expected.schedule.releaseShare = 1
+    expected.weightFreeze = WeightFreeze(start: 0.25)
     expected.augmentation.padding = 4
     expected.seed = 9
     #expect(settings == expected)
+    #expect(try Self.settings("{\"freezeWeightsAt\": 1}") == .automatic)
   }
 
   @Test("the article's rate of the scales follows its one learning rate")
@@ -55,7 +57,8 @@ struct TrainingOptionsTests {
     arguments: [
       "{\"epochs\": 0}", "{\"batch\": 0}", "{\"learningRate\": -1}", "{\"heldBack\": 1}",
       "{\"heldBack\": 0}",
-      "{\"unfreezeScalesAt\": 2}", "{\"loss\": \"mse\"}", "{\"optimizer\": \"lion\"}",
+      "{\"unfreezeScalesAt\": 2}", "{\"freezeWeightsAt\": 1.5}", "{\"freezeWeightsAt\": -1}",
+      "{\"loss\": \"mse\"}", "{\"optimizer\": \"lion\"}",
       "{\"schedule\": \"wave\"}", "{\"temperature\": 0, \"loss\": \"both\"}",
       "{\"memoryLimit\": 0}", "{\"weightBits\": 1}", "{\"epochs\": \"three\"}", "[]",
     ])

@@ -88,32 +88,45 @@ struct TrainingRunTests {
     #expect(history.finalChange > 0)
   }
 
-  @Test("a run that was stopped anywhere ends with the bytes of one that was not")
-  func resume() throws {
-    let settings = Self.settings()
-    let (whole, network) = try Self.run(settings)
+  @Test(
+    "a run that was stopped anywhere ends with the bytes of one that was not, weights freezing or not",
+    arguments: [nil, WeightFreeze(start: 0.25)])
+  func resume(freeze: WeightFreeze?) throws {
+    var settings = Self.settings()
+    settings.weightFreeze = freeze
+    func start() -> TinyNetwork { TinyNetwork(step: freeze == nil ? nil : 0.09375) }
+    let (whole, network) = try Self.run(settings, network: start())
     for stop in [1, 7, 12, 13, 26, 40, 47] {
       let space = TemporarySpace()
       let store = CheckpointStore(directory: space.path("ck"), seconds: 0)
-      #expect(throws: QuenchError.self) { try Self.run(settings, store: store, stopAfter: stop) }
-      let (resumed, other) = try Self.run(settings, store: store)
+      #expect(throws: QuenchError.self) {
+        try Self.run(settings, network: start(), store: store, stopAfter: stop)
+      }
+      let (resumed, other) = try Self.run(settings, network: start(), store: store)
       #expect(resumed.resumedFrom == stop - 1)
       #expect(resumed.report == whole.report)
       #expect(other.parameters.map(\.values) == network.parameters.map(\.values))
     }
   }
 
-  @Test("more epochs continue from where the two runs part, with the bytes of a fresh long run")
-  func grown() throws {
+  @Test(
+    "more epochs continue from where the two runs part, with the bytes of a fresh long run",
+    arguments: [nil, WeightFreeze(start: 0.25)])
+  func grown(freeze: WeightFreeze?) throws {
     let space = TemporarySpace()
     let store = CheckpointStore(directory: space.path("ck"))
-    _ = try Self.run(Self.settings(epochs: 4), store: store)
-    let (grown, network) = try Self.run(Self.settings(epochs: 9), store: store)
-    let (fresh, other) = try Self.run(Self.settings(epochs: 9))
+    func run(_ epochs: Int, _ store: CheckpointStore?) throws -> (TrainingOutcome, TinyNetwork) {
+      var settings = Self.settings(epochs: epochs)
+      settings.weightFreeze = freeze
+      return try Self.run(settings, network: TinyNetwork(step: 0.09375), store: store)
+    }
+    _ = try run(4, store)
+    let (grown, network) = try run(9, store)
+    let (fresh, other) = try run(9, nil)
     let stepsPerEpoch = fresh.report.steps / 9
     #expect(
-      grown.resumedFrom
-        == TrainingSettings.automatic.branchStep(of: 4 * stepsPerEpoch))
+      grown.resumedFrom == LearningRate.firstStep(from: freeze?.start ?? 0.8, of: 4 * stepsPerEpoch)
+    )
     #expect(grown.report == fresh.report)
     #expect(network.parameters.map(\.values) == other.parameters.map(\.values))
   }
