@@ -185,6 +185,7 @@ extension TrainingRun {
         network.parameters, step: state.step, from: state.referenceLoss, to: state.smoothedLoss)
     }
     let rates = settings.rates(at: state.step, of: state.total)
+    if rates.scales > 0 { frozen?.addScaleGradients(network.codedWeights) }
     optimizer.step(.weights, of: network.parameters, rate: rates.weights)
     optimizer.step(.scales, of: network.parameters, rate: rates.scales)
     losses.append(Float(loss))

@@ -54,8 +54,11 @@ public struct CodedWeight {
   let high: Float
 
   func scale(of element: Int) -> Float {
-    scales.values[scales.count == 1 ? 0 : element / inner % scales.count]
+    scales.values[channel(of: element)]
   }
+
+  /// The position of an element's scale.
+  func channel(of element: Int) -> Int { element / inner % scales.count }
 
   /// The element in steps of its scale, within the codes; not rounded.
   func position(of element: Int) -> Float {
@@ -102,6 +105,25 @@ struct FrozenWeights: Sendable, Equatable {
         let element = Int(key & 0xffff_ffff)
         codes[weight.index][element] = weight.position(of: element).rounded(.toNearestOrEven)
       }
+    }
+  }
+
+  /// Adds to the gradients of scales what frozen elements ask of them.
+  ///
+  /// An element is code · s, so by s it is the code; the straight-through gradient of LSQ, which is
+  /// the code less w / s, is 0 for it.
+  func addScaleGradients(_ coded: [CodedWeight]) {
+    for weight in coded {
+      let codes = codes[weight.index]
+      let count = weight.scales.count
+      var slopes = [Double](repeating: 0, count: count)
+      for element in codes.indices where codes[element] != FrozenWeights.free {
+        slopes[weight.channel(of: element)] +=
+          Double(weight.weight.gradient[element]) * Double(codes[element])
+      }
+      let factor = FakeQuantizeRange(low: Double(-weight.high), high: Double(weight.high))
+        .gradientFactor(elements: codes.count / count)
+      for index in 0..<count { weight.scales.gradient[index] += Float(slopes[index] * factor) }
     }
   }
 

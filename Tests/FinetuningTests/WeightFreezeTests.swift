@@ -74,6 +74,39 @@ struct WeightFreezeTests {
     #expect(weight.weight.values == [0.25, 0.5, 8, 16, 0.75, 1, 24, 32])
   }
 
+  @Test(
+    "a scale's slope is that of a sum over frozen codes, by difference; free elements add nothing")
+  func scaleGradient() {
+    // L = Σ gᵢ·wᵢ with wᵢ = cᵢ·s: the slope by s is Σ gᵢ·cᵢ, by differences too.
+    let codes: [Float] = [1, -2, 7, 3, -7, 0]
+    let gradient: [Float] = [0.5, 1, -0.25, 2, 0.125, 8]
+    let scales: [Float] = [0.5, 2]
+    let weight = Self.coded(
+      zip(codes.indices, codes).map { $1 * scales[$0 / 3] }, scales: scales, inner: 3)
+    var frozen = FrozenWeights(parameters: [weight.weight], coded: [weight])
+    weight.weight.gradient = gradient
+    weight.scales.gradient = [10, 20]
+    frozen.addScaleGradients([weight])
+    #expect(weight.scales.gradient == [10, 20])
+
+    func loss(_ scales: [Float]) -> Double {
+      weight.scales.values = scales
+      frozen.hold([weight])
+      return zip(weight.weight.values, gradient).reduce(0) { $0 + Double($1.0) * Double($1.1) }
+    }
+    frozen.freeze([weight], share: 1)
+    frozen.addScaleGradients([weight])
+    // LSQ's factor for 3 elements a scale and 7 codes.
+    let factor = 1 / (3.0 * 7).squareRoot()
+    let slopes = [
+      (loss([0.75, 2]) - loss([0.25, 2])) / 0.5, (loss([0.5, 2.5]) - loss([0.5, 1.5])) / 1,
+    ]
+    #expect(slopes == [-3.25, 5.125])
+    for (index, start) in [10.0, 20].enumerated() {
+      #expect(abs(Double(weight.scales.gradient[index]) - start - slopes[index] * factor) < 1e-5)
+    }
+  }
+
   @Test("what is held rounds to its code, for every code and scales of any size")
   func exact() {
     let codes = (-127...127).map(Float.init)
