@@ -161,6 +161,18 @@ final class FileStates {
     return content == TraceLog.always || log.contentKind[Int(content)] != .missing
   }
 
+  /// Whether a source is there, whose content will be asked for later: not read now unless its
+  /// content is known without, so that commands may run while others of its kind are read.
+  func isThere(_ node: Int32) throws(QuenchError) -> Bool {
+    grow(to: Int(node))
+    guard contents[Int(node)] < 0 else { return try exists(node) }
+    lookedAt[Int(node)] = clock
+    let identity = try look(node)
+    if let identity, log.content(node, seenAs: identity) == nil { return true }
+    try see(node, identity)
+    return identity != nil
+  }
+
   func identity(_ node: Int32) -> Identity? {
     Int(node) < identities.count && contents[Int(node)] >= 0 && identities[Int(node)].inode != 0
       ? identities[Int(node)] : nil
@@ -217,7 +229,12 @@ final class FileStates {
       note(node, content, nil, settled: true)
       return content
     }
-    guard let identity = try look(node) else {
+    return try see(node, try look(node))
+  }
+
+  @discardableResult
+  private func see(_ node: Int32, _ identity: Identity?) throws(QuenchError) -> Int32 {
+    guard let identity else {
       let content = log.content(node, .missing, Digest())
       note(node, content, Identity(), settled: true)
       return content

@@ -234,6 +234,8 @@ final class FileSystem {
   }
 
   func makeDirectory(_ path: String) throws(QuenchError) {
+    // Mostly it is there, and asking costs far less than trying.
+    if try identity(path)?.isDirectory == true { return }
     if mkdirat(descriptor, path, 0o755) == 0 { return }
     if errno == ENOENT, path.contains("/") {
       try makeParents(of: path)

@@ -107,7 +107,11 @@ private struct Walk {
       let node = top.inputs[top.next]
       let producer = graph.producer(node)
       if producer < 0 {
-        if top.next < top.declared { try requireSource(node, neededBy: top.edge) }
+        if top.next < top.declared {
+          // Of what is ordered only, and of an alias's members, nobody else takes a look.
+          let isRead = top.next < graph.inputs(top.edge).count && !graph.isPhony(top.edge)
+          try requireSource(node, neededBy: top.edge, isReadLater: isRead)
+        }
         continue
       }
       guard isInScope(producer) else { continue }
@@ -150,8 +154,10 @@ private struct Walk {
     validations += graph.validations(frame.edge)
   }
 
-  private func requireSource(_ node: Int32, neededBy edge: Int32?) throws(QuenchError) {
-    guard try !states.exists(node) else { return }
+  private func requireSource(
+    _ node: Int32, neededBy edge: Int32?, isReadLater: Bool = false
+  ) throws(QuenchError) {
+    guard try !(isReadLater ? states.isThere(node) : states.exists(node)) else { return }
     let name = graph.paths.string(node)
     let needed = edge.map { ", needed by '\(graph.paths.string(graph.firstOutput($0)))'," } ?? ""
     // The file itself may be misspelt in the manifest; its neighbours are the likely names.

@@ -10,14 +10,16 @@ internal import Glibc
 final class Runner {
   enum Event {
     case exited(step: Int, code: Int32, output: [UInt8], duration: Duration)
+    case notStarted(step: Int, QuenchError)
     case progress(step: Int, done: Int, total: Int, detail: String)
     case note(step: Int, String)
     case signal(Int32)
   }
 
   private struct Child {
-    var process: pid_t
     var step: Int
+    var start: OpaquePointer
+    var process: pid_t
     /// Readable when the process ends; -1 when nobody had to ask for that, or it has ended.
     var ended: Int32 = -1
     var output: Int32
@@ -90,7 +92,8 @@ final class Runner {
 
   /// Starts a command: directly when it means the same without a shell, else through `/bin/sh`.
   ///
-  /// - Throws: `.work` when it cannot be started.
+  /// - Throws: `.work` when there is no process to be had. A program that cannot be loaded is an
+  ///   event.
   func start(_ step: Int, _ command: [UInt8], console: Bool, progress: Bool) throws(QuenchError) {
     var ends: (Int32, Int32) = (-1, -1)
     var reports: (Int32, Int32) = (-1, -1)
@@ -106,19 +109,17 @@ final class Runner {
       _ = fcntl(reports.0, F_SETFL, O_NONBLOCK)
     }
     let began = cs_monotonic()
-    var process: pid_t = 0
-    let failure = launch(command, ends.1, reports.1, &process)
+    let start = launch(command, ends.1, reports.1)
+    let failure = errno
     for end in [ends.1, reports.1] where end >= 0 { close(end) }
-    guard failure == 0 else {
+    guard let start else {
       for end in [ends.0, reports.0] where end >= 0 { close(end) }
-      throw QuenchError(
-        .work, "cannot start \"\(program(command) ?? "/bin/sh")\": \(reason(failure))",
-        try: failure == E2BIG ? "a response file (rspfile) for what the command lists" : nil)
+      throw Runner.notStarted("/bin/sh", failure)
     }
     var child = Child(
-      process: process, step: step, output: ends.0, progress: reports.0, started: began,
-      isConsole: console)
-    if console { child.ended = cs_pidfd_open(process) }
+      step: step, start: start, process: cs_start_process(start), output: ends.0,
+      progress: reports.0, started: began, isConsole: console)
+    if console { child.ended = cs_pidfd_open(child.process) }
     children.append(child)
   }
 
@@ -134,25 +135,32 @@ final class Runner {
     return tools.program(first).map { first.contains("/") ? first : $0 }
   }
 
-  /// - Returns: 0 or errno.
-  private func launch(
-    _ command: [UInt8], _ output: Int32, _ progress: Int32, _ process: inout pid_t
-  ) -> Int32 {
-    guard let environment = environment.baseAddress else { return EINVAL }
+  /// - Returns: nil and errno when it cannot be started.
+  private func launch(_ command: [UInt8], _ output: Int32, _ progress: Int32) -> OpaquePointer? {
+    guard let environment = environment.baseAddress else { return nil }
     let script = command.count > Runner.longestArgument ? cs_script(command, command.count) : -1
-    guard command.count <= Runner.longestArgument || script >= 0 else { return errno }
-    defer { if script >= 0 { close(script) } }
-    return command.withUnsafeBytes { bytes -> Int32 in
+    guard command.count <= Runner.longestArgument || script >= 0 else { return nil }
+    let start = command.withUnsafeBytes { bytes -> OpaquePointer? in
       var wanted = cs_command(
         program: nil, command: bytes.baseAddress, count: bytes.count, script: script,
         environment: progress >= 0 ? environment : environment + 1,
         directory: files.descriptor, input: nothing, output: output, progress: progress)
-      guard let program = program(command) else { return cs_start(&wanted, &process) }
+      guard let program = program(command) else { return cs_start_new(&wanted) }
       return program.withCString { name in
         wanted.program = name
-        return cs_start(&wanted, &process)
+        return cs_start_new(&wanted)
       }
     }
+    let failure = errno
+    if script >= 0 { close(script) }
+    errno = failure
+    return start
+  }
+
+  private static func notStarted(_ program: String, _ failure: Int32) -> QuenchError {
+    QuenchError(
+      .work, "cannot start \"\(program)\": \(reason(failure))",
+      try: failure == E2BIG ? "a response file (rspfile) for what the command lists" : nil)
   }
 
   private static func pipe() throws(QuenchError) -> (Int32, Int32) {
@@ -279,6 +287,11 @@ final class Runner {
       while children[index].progress >= 0, pieces < 64, readProgress(index, &events) { pieces += 1 }
       let child = children.remove(at: index)
       if child.progress >= 0 { close(child.progress) }
+      let failure = cs_start_end(child.start)
+      guard failure == 0 else {
+        events.append(.notStarted(step: child.step, Runner.notStarted("/bin/sh", failure)))
+        continue
+      }
       events.append(
         .exited(
           step: child.step, code: cs_exit_code(status), output: child.text,

@@ -297,6 +297,12 @@ extension Session {
         summary.interrupted = true
         scheduler.stop()
         runner.signal(signalsSeen > 1 ? SIGKILL : number)
+      case .notStarted(let step, let error):
+        runs[step] = nil
+        tokens?.ended(step)
+        failure = failure ?? error
+        scheduler.finished(step, succeeded: false)
+        scheduler.stop()
       case .exited(let step, let code, let output, let duration):
         tokens?.ended(step)
         let command = Ended(step: step, code: code, output: output, duration: duration)

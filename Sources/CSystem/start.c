@@ -10,64 +10,100 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-enum { stack_size = 32 * 1024, last_signal = 64 };
+enum { stack_size = 32 * 1024, last_signal = 64, kernel_mask_size = 8 };
 
-/// What the child needs, made before it is there: it shares our memory and may not take any.
-typedef struct {
-  const cs_command *command;
+struct cs_start {
+  cs_command command;
   char **words;
   char *shell[4];
-  int failure;
-} request;
+  char script_name[32];
+  pid_t process;
+  /// Written by the child, and read when it is gone.
+  volatile int failure;
+  char stack[stack_size] __attribute__((aligned(16)));
+  // The text, NUL, the program, NUL, and the words' text.
+  char bytes[];
+};
 
-/// Signals whose handlers could run in a child before its program is there.
-static sigset_t handled;
+/// Signals that the child must not find ignored, or whose handlers it must not run.
+static sigset_t changed;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void find_handled(void) {
-  sigemptyset(&handled);
+static void find_changed(void) {
+  sigemptyset(&changed);
   for (int number = 1; number <= last_signal; number++) {
     struct sigaction now;
     if (sigaction(number, NULL, &now) == 0 && now.sa_handler != SIG_DFL &&
         now.sa_handler != SIG_IGN)
-      sigaddset(&handled, number);
+      sigaddset(&changed, number);
   }
+  const int usual[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+  for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) sigaddset(&changed, usual[i]);
 }
 
-/// Runs in the parent's memory while the parent stands still, with all signals blocked.
+/// A system call that leaves errno alone: until its program is loaded, the child shares our memory,
+/// the calling thread's errno too. Returns a negated errno.
+static long call(long number, long a, long b, long c, long d) {
+#if defined(__x86_64__)
+  long result;
+  register long fourth __asm__("r10") = d;
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth)
+                   : "rcx", "r11", "memory");
+  return result;
+#elif defined(__aarch64__)
+  register long x8 __asm__("x8") = number;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  register long x3 __asm__("x3") = d;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  return x0;
+#else
+#error "system calls of this architecture are not written down"
+#endif
+}
+
+static long load(const char *program, char **words, char *const *environment) {
+  return call(SYS_execve, (long)program, (long)words, (long)environment, 0);
+}
+
+/// Runs beside the parent, in its memory, with all signals blocked. Touches only what belongs to it.
 static int child(void *argument) {
-  request *wanted = argument;
-  const cs_command *c = wanted->command;
-  struct sigaction standard = {.sa_handler = SIG_DFL};
+  cs_start *start = argument;
+  const cs_command *c = &start->command;
+  // As large as the kernel's on any architecture; zero is the standard action.
+  long standard[8] = {0};
   for (int number = 1; number <= last_signal; number++)
-    if (number == SIGINT || number == SIGTERM || number == SIGHUP || number == SIGPIPE ||
-        sigismember(&handled, number) == 1)
-      sigaction(number, &standard, NULL);
-  if (fchdir(c->directory) != 0) goto failed;
+    if (sigismember(&changed, number) == 1)
+      call(SYS_rt_sigaction, number, (long)standard, 0, kernel_mask_size);
+  long result = call(SYS_fchdir, c->directory, 0, 0, 0);
   if (c->output >= 0) {
-    if (setpgid(0, 0) != 0 || dup2(c->input, 0) < 0 || dup2(c->output, 1) < 0 ||
-        dup2(c->output, 2) < 0)
-      goto failed;
+    if (result >= 0) result = call(SYS_setpgid, 0, 0, 0, 0);
+    if (result >= 0) result = call(SYS_dup3, c->input, 0, 0, 0);
+    if (result >= 0) result = call(SYS_dup3, c->output, 1, 0, 0);
+    if (result >= 0) result = call(SYS_dup3, c->output, 2, 0, 0);
   }
-  if (c->progress >= 0 && dup2(c->progress, 3) < 0) goto failed;
-  if (c->script >= 0 && fcntl(c->script, F_SETFD, 0) != 0) goto failed;
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  errno = ENOENT;
-  if (c->program != NULL) execve(c->program, wanted->words, c->environment);
-  // What the shell says of a file that is no program is what people know.
-  if (errno == ENOEXEC || errno == ENOENT || errno == EACCES)
-    execve("/bin/sh", wanted->shell, c->environment);
-failed:
-  wanted->failure = errno != 0 ? errno : EINVAL;
-  _exit(127);
+  if (result >= 0 && c->progress >= 0) result = call(SYS_dup3, c->progress, 3, 0, 0);
+  if (result >= 0 && c->script >= 0) result = call(SYS_fcntl, c->script, F_SETFD, 0, 0);
+  if (result >= 0) {
+    long none = 0;
+    call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, kernel_mask_size);
+    result = -ENOENT;
+    if (c->program != NULL) result = load(c->program, start->words, c->environment);
+    // What the shell says of a file that is no program is what people know.
+    if (result == -ENOEXEC || result == -ENOENT || result == -EACCES)
+      result = load("/bin/sh", start->shell, c->environment);
+  }
+  start->failure = (int)-result;
+  for (;;) call(SYS_exit_group, 127, 0, 0, 0);
 }
 
-/// Cuts a command into its words, which stand in `text` then. NULL when memory is out.
+/// Cuts a text at its spaces. NULL when memory is out.
 static char **split(char *text) {
   size_t most = 1;
   for (const char *c = text; *c != 0; c++) most += *c == ' ';
@@ -81,42 +117,71 @@ static char **split(char *text) {
   return words;
 }
 
-/// As posix_spawn does it, without asking for 64 handlers and limits for each process.
-static pid_t start(request *wanted) {
-  pthread_once(&once, find_handled);
-  char stack[stack_size] __attribute__((aligned(16)));
+/// A copy of the command, with what the child needs made beforehand: it may not take any memory.
+static cs_start *copy(const cs_command *command) {
+  size_t program = command->program == NULL ? 0 : strlen(command->program) + 1;
+  size_t text = command->script >= 0 ? 0 : command->count;
+  size_t words = command->program == NULL ? 0 : command->count + 1;
+  cs_start *start = malloc(sizeof *start + text + 1 + program + words);
+  if (start == NULL) return NULL;
+  start->command = *command;
+  start->words = NULL;
+  start->failure = 0;
+  char *place = start->bytes;
+  if (text > 0) memcpy(place, command->command, text);
+  place[text] = 0;
+  start->shell[0] = "/bin/sh";
+  start->shell[1] = "-c";
+  start->shell[2] = place;
+  start->shell[3] = NULL;
+  if (command->script >= 0) {
+    snprintf(start->script_name, sizeof start->script_name, "/dev/fd/%d", command->script);
+    start->shell[1] = start->script_name;
+    start->shell[2] = NULL;
+  }
+  place += text + 1;
+  if (program == 0) return start;
+  memcpy(place, command->program, program);
+  start->command.program = place;
+  place += program;
+  memcpy(place, command->command, command->count);
+  place[command->count] = 0;
+  start->words = split(place);
+  if (start->words != NULL) return start;
+  free(start);
+  return NULL;
+}
+
+cs_start *cs_start_new(const cs_command *command) {
+  pthread_once(&once, find_changed);
+  cs_start *start = copy(command);
+  if (start == NULL) {
+    errno = ENOMEM;
+    return NULL;
+  }
   sigset_t all, old;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &old);
-  pid_t process = clone(child, stack + stack_size, CLONE_VM | CLONE_VFORK | SIGCHLD, wanted);
-  if (process < 0) wanted->failure = errno;
+  // As posix_spawn does it, but without standing still until the program is loaded.
+  start->process = clone(child, start->stack + stack_size, CLONE_VM | SIGCHLD, start);
+  int failure = errno;
   pthread_sigmask(SIG_SETMASK, &old, NULL);
-  if (process > 0 && wanted->failure != 0)
-    while (waitpid(process, NULL, 0) < 0 && errno == EINTR) continue;
-  return process;
+  if (start->process < 0) {
+    free(start->words);
+    free(start);
+    errno = failure;
+    return NULL;
+  }
+  // Whoever of the two is first: a signal to the group is to reach the child from now on.
+  if (command->output >= 0) setpgid(start->process, start->process);
+  return start;
 }
 
-int cs_start(const cs_command *command, pid_t *process) {
-  request wanted = {.command = command};
-  char script[32];
-  char *text = strndup(command->script < 0 ? command->command : "", command->count);
-  char *words = command->program == NULL ? NULL : strndup(command->command, command->count);
-  if (words != NULL) wanted.words = split(words);
-  int failure = ENOMEM;
-  if (text != NULL && (command->program == NULL || wanted.words != NULL)) {
-    wanted.shell[0] = "/bin/sh";
-    wanted.shell[1] = "-c";
-    wanted.shell[2] = text;
-    if (command->script >= 0) {
-      snprintf(script, sizeof script, "/dev/fd/%d", command->script);
-      wanted.shell[1] = script;
-      wanted.shell[2] = NULL;
-    }
-    *process = start(&wanted);
-    failure = wanted.failure;
-  }
-  free(wanted.words);
-  free(words);
-  free(text);
+pid_t cs_start_process(const cs_start *start) { return start->process; }
+
+int cs_start_end(cs_start *start) {
+  int failure = start->failure;
+  free(start->words);
+  free(start);
   return failure;
 }

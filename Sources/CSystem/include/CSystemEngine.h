@@ -35,7 +35,7 @@ int cs_identify_open(int descriptor, cs_identity *identity);
 /// the descriptors that a child is given. Returns 0 or errno.
 int cs_pipe(int ends[_Nonnull 2]);
 /// A file in memory that holds these bytes, to be read as `/dev/fd/N` by a child that is given it
-/// (see `cs_start`). Returns the descriptor, or -1 and errno.
+/// (see `cs_start_new`). Returns the descriptor, or -1 and errno.
 int cs_script(const void *bytes, size_t count);
 /// Blocks the signals in the calling thread and returns a descriptor that reports them (-1 and
 /// errno on failure); `old` receives the mask to restore.

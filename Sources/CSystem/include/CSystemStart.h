@@ -8,7 +8,11 @@
 
 #pragma clang assume_nonnull begin
 
-/// What a command is given.
+/// A command that was started, with what its process uses until its program is loaded.
+typedef struct cs_start cs_start;
+
+/// What a command is given. Descriptors may be closed as soon as it was started, and the bytes are
+/// copied; the environment must live as long as the process.
 typedef struct {
   /// The program that the command's first word means, or NULL. Where it cannot be run, and where
   /// there is none, the shell gets the command.
@@ -28,8 +32,13 @@ typedef struct {
   int progress;
 } cs_command;
 
-/// Starts it, in a process group of its own unless it inherits. Returns 0 or errno.
-int cs_start(const cs_command *command, pid_t *process);
+/// Starts it, in a process group of its own unless it inherits. Does not wait until its program is
+/// loaded. NULL and errno when there is no process to be had.
+cs_start *_Nullable cs_start_new(const cs_command *command);
+pid_t cs_start_process(const cs_start *start);
+/// To be called when the process was collected. Returns 0, or the errno for which its program could
+/// not be loaded.
+int cs_start_end(cs_start *start);
 
 #pragma clang assume_nonnull end
 #endif
