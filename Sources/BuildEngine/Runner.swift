@@ -31,6 +31,8 @@ final class Runner {
     var status: Int32?
     /// When its status was collected.
     var reaped: Int64 = 0
+    /// A signal that came so soon after its start that it is sent again; 0 for none.
+    var repeated: Int32 = 0
   }
 
   private let files: FileSystem
@@ -43,6 +45,8 @@ final class Runner {
   private var children: [Child] = []
   /// A signal was passed on: nothing new will start.
   private var isEnding = false
+  /// When that was, by the monotonic clock.
+  private var signaled: Int64 = 0
   /// `NAME=value`, ended by nil; the first entry is left out for children that tell no progress.
   private let environment: UnsafeMutableBufferPointer<UnsafeMutablePointer<CChar>?>
   /// What children read: nothing.
@@ -225,6 +229,7 @@ final class Runner {
   /// Sends a signal to every child and its process group; the build is about to end.
   func signal(_ number: Int32) {
     isEnding = true
+    signaled = cs_monotonic()
     for index in children.indices {
       let child = children[index]
       if child.isConsole {
@@ -233,6 +238,7 @@ final class Runner {
       }
       // The group may outlive its leader, and then holds the output open.
       kill(-child.process, number)
+      if signaled - child.started < Runner.startup { children[index].repeated = number }
       if number == SIGKILL, child.output >= 0, child.status != nil || hasEnded(child.process) {
         close(child.output)
         children[index].output = -1
@@ -240,9 +246,22 @@ final class Runner {
     }
   }
 
+  /// Nanoseconds in which a shell that starts may lose a signal: dash has a handler for SIGINT set
+  /// for a moment.
+  private static let startup: Int64 = 100_000_000
+
+  private func repeatSignals() {
+    guard cs_monotonic() - signaled > Runner.startup else { return }
+    for index in children.indices where children[index].repeated != 0 {
+      if children[index].status == nil { kill(-children[index].process, children[index].repeated) }
+      children[index].repeated = 0
+    }
+  }
+
   /// After a signal: what a command left in the background and what keeps its output open has a
   /// second to end like the command itself. (Background jobs of a shell ignore SIGINT.)
   private func endLeftovers() {
+    repeatSignals()
     for index in children.indices where !children[index].isConsole && children[index].output >= 0 {
       var status: Int32 = 0
       if children[index].status == nil,

@@ -138,6 +138,55 @@ struct RunningTests {
     #expect(seen == ["a: epoch 1", "a: a b [31m", "2/2 ", "end"])
   }
 
+  @Test("a shell that the system refuses to load is told, and the build ends")
+  func notLoaded() throws {
+    let world = World("build a: cp x\nbuild b: cp x\n", ["x": "1"])
+    // One variable may have 128 KiB (execve(2)); the process is there before that is found out.
+    world.environment["BIG"] = String(repeating: "x", count: 1 << 18)
+    let error = #expect(throws: QuenchError.self) { try world.build() }
+    #expect(error?.message.contains("cannot start") == true)
+    #expect(error?.kind == .work)
+    world.environment = [:]
+    #expect(try world.build().ran.sorted() == ["a", "b"])
+  }
+
+  @Test("an interrupt right after the start reaches a command whose program is not loaded yet")
+  func earlyInterrupt() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      "rule r\n  command = sleep 100; touch $out\nbuild a: r\nbuild b: r\nbuild c: r\n")
+    let clock = ContinuousClock()
+    let begun = clock.now
+    let outcome = try world.build([]) {
+      $0.jobs = 3
+    } during: { event, build in
+      if case .started(let info, _, _) = event, info.output == "c" { build.interrupt() }
+    }
+    #expect(outcome.summary.exitCode == 130)
+    #expect(clock.now - begun < .seconds(50))
+  }
+
+  @Test("a command that is ready before its time looks at its inputs again when it starts late")
+  func startedLate() throws {
+    let world = World(
+      """
+      rule slow
+        command = sleep $time; $edit touch $out
+      build one: slow
+        time = 0.3
+        edit = echo 2 > edited;
+      build two: slow
+        time = 0.6
+      build late: cp edited
+
+      """, ["edited": "1"])
+    let outcome = try world.build([]) { $0.jobs = 2 }
+    #expect(outcome.warnings.isEmpty)
+    #expect(world.text("late") == "2\n")
+    #expect(try world.build().ran.isEmpty)
+  }
+
   @Test("an interrupt ends commands, removes what they left half-made, and is told")
   func interrupt() throws {
     let world = World("", ["x": "1\n"])
