@@ -16,7 +16,8 @@ so the whole may be stopped and started. Rows in groups:
     choose, choose8  settings tried for 4 and 8 bits, judged on pictures that no other group
             evaluates: how the settings of the other groups were chosen
     w8      8-bit weights, recipe auto, with a control that trains without fake quantization
-    w4      4-bit weights by loss, three seeds each, with such a control
+    w4      4-bit weights by loss, three seeds each, with such a control; weights of Fashion-MNIST's
+            network, once of ResNet-20, are frozen on the way (freezeWeightsAt)
     tensor  4-bit weights, one scale a tensor beside one a channel
     mobile  MobileNetV1 0.25, one scale a tensor, distilled on its 120 calibration pictures
     scales  scales released from the first step or after 80 %
@@ -38,6 +39,8 @@ import zipfile
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", ".."))
 FASHION = "/usr/share/datasets/fashion-mnist"
+# The training pictures of Fashion-MNIST that only judge settings.
+KEPT_APART = range(20000, 30000)
 
 HEAD = """quench: 1
 defaults:
@@ -101,7 +104,7 @@ PROJECTS = {
       - layout: NCHW
     finetune:
       enabled: true
-      data: {arrays: fashion/train-images-idx3-ubyte.gz, labels: fashion/train-labels-idx1-ubyte.gz, limit: 12000}
+      data: {arrays: fashion/train-images-idx3-ubyte.gz, labels: fashion/train-labels-idx1-ubyte.gz}
 """,
     "mobilenet-tensor": mobilenet("{weights: perTensor}"),
     # Nothing but the extremes: what PTQ repairs.
@@ -208,7 +211,7 @@ class Bench:
         base = network.split("-")[0]
         settings = f".quench/settings/{network}"
         if which == "train":
-            return f"{settings}/finetune.samples"
+            return self.training_samples(base, f"{settings}/finetune.samples")
         if which == "eval":
             return f"{settings}/evaluation.samples"
         if base.startswith("resnet"):
@@ -218,12 +221,19 @@ class Bench:
         elif base == "fashion":
             # 10,000 of the 60,000 training pictures that none of the rows trains on.
             labels = gzip.open(os.path.join(FASHION, "train-labels-idx1-ubyte.gz")).read()[8:]
-            lines = [f"fashion/train-images-idx3-ubyte.gz#{i}\t{labels[i]}"
-                     for i in range(20000, 30000)]
+            lines = [f"fashion/train-images-idx3-ubyte.gz#{i}\t{labels[i]}" for i in KEPT_APART]
         else:
             return None
         return os.path.relpath(self.write(f"sets/{base}-{which}.samples", "\n".join(lines) + "\n"),
                                self.work)
+
+    def training_samples(self, base, path):
+        """All that the project names, but for the pictures that choose."""
+        if base != "fashion":
+            return path
+        lines = read(self.path(path)).splitlines(keepends=True)
+        lines = [line for i, line in enumerate(lines) if i not in KEPT_APART]
+        return os.path.relpath(self.write(f"sets/{base}-train.samples", "".join(lines)), self.work)
 
     # MARK: rows
 
@@ -458,17 +468,19 @@ CONTROL = "control: labels, float, then PTQ"
 CHOSEN = {"epochs": 6, "learningRate": 0.002, **COSINE, **FOUR}
 LOSSES = {"distillation": {}, "labels": LABELS, "both": BOTH}
 # Of Fashion-MNIST's network, whose borders are black, so that a crop is no help.
-FASHION_FOUR = {"epochs": 6, "learningRate": 0.0001, "schedule": "cosine", "flip": True, **ADAM, **FOUR}
-FREE = {"scaleLearningRate": 0.02, "unfreezeScalesAt": 0}
-FASHION_LOSSES = {"distillation": dict(FREE, temperature=4), "labels": dict(LABELS, learningRate=2e-5),
-                  "both": dict(FREE, **BOTH, labelShare=0.1, temperature=4)}
+FASHION_FOUR = {"epochs": 20, "learningRate": 0.0001, "schedule": "constant", "flip": True,
+                "freezeWeightsAt": 0.2, "scaleLearningRate": 0.02, "unfreezeScalesAt": 0,
+                "patience": 0, **ADAM, **FOUR}
+FASHION_LOSSES = {"distillation": {"temperature": 4},
+                  "labels": dict(LABELS, epochs=3, learningRate=2e-5),
+                  "both": dict(BOTH, labelShare=0.1, temperature=4)}
 # Of MobileNetV1 0.25 with one scale a tensor, which must not move.
 MOBILE = {"epochs": 90, "batch": 16, "learningRate": 5e-5, "unfreezeScalesAt": 1,
           "patience": 0, "schedule": "cosine", "flip": True, "padding": 32, **ADAM}
 
 
 def few(network, loss="distillation"):
-    """Training pictures; 0: all that the project names."""
+    """Training pictures; 0: all that there are."""
     return 4000 if network == "fashion" and loss != "labels" else 0
 
 
@@ -500,20 +512,36 @@ def choose_rows():
         ("4 epochs at 0.005, both", dict(four, **BOTH)),
         ("4 epochs at 0.005, labels", dict(four, **LABELS)),
         ("labels", LABELS),
+        ("weights frozen from 20 % on", {"freezeWeightsAt": 0.2}),
+        ("weights frozen, constant", {"freezeWeightsAt": 0.2, "schedule": "constant"}),
+        ("weights frozen, constant, 12 epochs",
+         {"freezeWeightsAt": 0.2, "schedule": "constant", "epochs": 12, "patience": 0}),
     ])
     late = {"scaleLearningRate": 1e-5, "unfreezeScalesAt": 0.8}
-    sgd = dict(late, optimizer="sgd", learningRate=0.002)
+    jumping = {"freezeWeightsAt": 1, "schedule": "cosine", "epochs": 6, "patience": 5}
+    calm = dict(jumping, **late)
+    labels = FASHION_LOSSES["labels"]
     add("fashion", chosen("fashion"), [
-        ("6 epochs of AdamW at 0.0001, scales from the start", {}),
-        ("scales after 80 %", late),
-        ("the same at 0.0005", dict(late, learningRate=0.0005)),
-        ("the same, 20 epochs", dict(late, epochs=20, patience=0)),
-        ("the same at 0.0002, 12,000 pictures", dict(late, learningRate=0.0002, few=0)),
-        ("SGD at 0.002", sgd),
-        ("labels at 0.0001, 12,000 pictures", dict(late, **LABELS, few=0)),
-        ("labels at 2e-5, 12,000 pictures", dict(late, **LABELS, learningRate=2e-5, few=0)),
+        ("20 epochs, scales from the start, weights frozen from 20 % on", {}),
+        ("the same, scales after 80 %", late),
+        ("the same, no weights frozen", {"freezeWeightsAt": 1}),
+        ("scales after 80 %, T 2", dict(late, temperature=2)),
+        ("scales after 80 %, 10 epochs, cosine", dict(late, epochs=10, schedule="cosine")),
+        ("no weights frozen, 6 epochs, cosine", jumping),
+        ("no weights frozen, scales after 80 %", calm),
+        ("the same at 0.0005", dict(calm, learningRate=0.0005)),
+        ("the same, 20 epochs", dict(calm, epochs=20, patience=0)),
+        ("the same at 0.0002, 12,000 pictures", dict(calm, learningRate=0.0002, few=12000)),
+        ("the same, SGD at 0.002", dict(calm, optimizer="sgd", learningRate=0.002)),
         ("both, a tenth of labels", FASHION_LOSSES["both"]),
-        ("both, scales after 80 %", dict(FASHION_LOSSES["both"], **late)),
+        ("both, no weights frozen, 6 epochs, cosine", dict(FASHION_LOSSES["both"], **jumping)),
+        ("labels at 2e-5, 50,000 pictures", dict(labels, few=0)),
+        ("labels at 5e-6", dict(labels, learningRate=5e-6, few=0)),
+        ("labels, no weights frozen", dict(labels, freezeWeightsAt=1, few=0)),
+        ("labels, cosine", dict(labels, schedule="cosine", few=0)),
+        ("labels, scales after 80 %", dict(labels, **late, few=0)),
+        ("labels at 2e-5, no weights frozen, 12,000 pictures",
+         dict(labels, **calm, few=12000)),
     ], number=few("fashion"), seeds=(11, 12, 13))
     # Their own held-back pictures judge: there are no others.
     small = {"learningRate": 3e-5, "batch": 8, "epochs": 60, "scaleLearningRate": 0.001}
@@ -561,7 +589,10 @@ def w4_rows():
                                 few=few(network, loss)))
         rows.append(Row("w4", network, CONTROL, chosen(network, "labels"), 1, kind="control",
                         few=few(network, "labels")))
-    return rows
+    # Whether it harms where nothing is left to win.
+    return rows + [
+        Row("w4", "resnet20", f"{loss}, weights frozen from 20 % on",
+            dict(chosen("resnet20", loss), freezeWeightsAt=0.2), 1) for loss in list(LOSSES)[:2]]
 
 
 def tensor_rows():

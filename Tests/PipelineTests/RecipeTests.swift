@@ -75,6 +75,8 @@ struct RecipeTests {
       ("    evaluate: {maxDrop: lots}", 7, "must be a number", ""),
       ("    finetune: {enabled: true, epoch: 3}", 7, "unknown key \"epoch\"", "mean \"epochs\""),
       ("    finetune: {learningRate: fast}", 7, "must be a number", ""),
+      ("    finetune: {freezeWeightAt: 0.2}", 7, "unknown key", "mean \"freezeWeightsAt\""),
+      ("    finetune: {freezeWeightsAt: 1.2}", 7, "must be a number from 0.0 to 1.0", ""),
       ("    finetune: {enabled: true, loss: mse}", 7, "\"mse\" is no value", ""),
       ("    finetune: {control: true}", 7, "follow itself", "loss: crossEntropy"),
       ("    finetune: {external: {inputs: [a]}}", 7, "command\" is missing", ""),
