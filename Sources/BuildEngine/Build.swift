@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // BuildEngine: manifest language, graph, digests, trace log, staleness, scheduler, processes.
 
-internal import Artifacts
 internal import CSystem
 public import Diagnostics
 internal import Glibc
@@ -182,7 +181,7 @@ public final class Build {
     try log.flush()
     session.summary.trace.runs = session.trace
     if !options.dryRun, !session.trace.isEmpty {
-      try files.write(statePath("last.json"), ArtifactJSON.encode(session.summary.trace))
+      try files.write(statePath("last.json"), session.summary.trace.file)
     }
     try session.cache?.trim()
     session.summary.bytesRead = session.states.bytesRead

@@ -105,10 +105,10 @@ extension Session {
     if let failure { throw failure }
   }
 
-  /// - Returns: whether the word stands for a program that lies in a file, or for Quench itself.
+  /// - Returns: whether the word stands for a program, be it in a file or not.
   private func takeTool(_ word: [UInt8], _ observed: inout Observed) throws(QuenchError) -> Bool {
     let id = word.withUnsafeBufferPointer { paths.intern($0) }
-    guard let file = tools.program(id) else { return tools.isOwn(paths.string(id)) }
+    guard let file = tools.program(id) else { return tools.needsNoFile(id) }
     // A program that the build makes itself is an input like any other.
     if !marks.contains(file), !observed.tools.contains(where: { $0.word == id }) {
       try states.refresh(file)

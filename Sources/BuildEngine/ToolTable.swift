@@ -54,6 +54,7 @@ final class ToolTable {
   private let paths: PathTable
   private let search: ToolSearch
   private var found: [Int32: Int32?] = [:]
+  private var alone: [Int32: Bool] = [:]
 
   init(paths: PathTable, search: ToolSearch) {
     self.paths = paths
@@ -62,6 +63,16 @@ final class ToolTable {
 
   /// Whether a word starts Quench itself.
   func isOwn(_ word: String) -> Bool { search.isOwn(word) }
+
+  /// Whether a word that means no program's file cannot mean another file either: Quench itself, and
+  /// what the shell does without one.
+  func needsNoFile(_ word: Int32) -> Bool {
+    if let known = alone[word] { return known }
+    let text = paths.string(word)
+    let answer = isOwn(text) || ShellWords.builtinNames.contains(text)
+    alone[word] = answer
+    return answer
+  }
 
   /// The file that a word means as a program; nil when there is none, or when it is Quench.
   func program(_ word: Int32) -> Int32? {

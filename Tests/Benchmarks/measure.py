@@ -6,7 +6,8 @@
                [--aliases 950000] [--in FOLDER [--prepare]] NAME=COMMAND [NAME=COMMAND ...]
 
 Each engine gets a copy of the same project and builds it itself. Then, in each round, every engine
-in turn, so that a busy moment of the machine falls on all alike; medians are printed.
+in turn, another one first each time, so that a busy moment of the machine falls on all alike;
+medians are printed.
 
     null      nothing to do
     changed   one source changed
@@ -156,7 +157,8 @@ def measure(edges, engines, given, root):
             floor = Engine("floor", [probe, "stat", files], all_of_them[0].folder, probe)
             seen.setdefault(("null", "floor"), []).append(floor.run()[:3])
         for situation in situations:
-            for engine in all_of_them:
+            first = round_number % len(all_of_them)
+            for engine in all_of_them[first:] + all_of_them[:first]:
                 if situation == "full":
                     empty(engine.folder, names, aside)
                 else:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the trace of a build says of its commands.
 
+import Artifacts
 import Testing
 
 @testable import BuildEngine
@@ -27,5 +28,23 @@ struct BuildTraceTests {
     longer.runs[3].duration = 7.5
     #expect(longer.criticalPath { needs[$0] ?? [] }.map(\.output) == ["x"])
     #expect(BuildTrace(runs: []).criticalPath { _ in [] }.isEmpty)
+  }
+
+  @Test("what is written is read again, whatever the names hold", arguments: [0, 1, 3])
+  func file(count: Int) throws {
+    var trace = BuildTrace(runs: [])
+    for index in 0..<count {
+      var run = run("a\"b\\c\n\u{1}é\u{1F600}\(index)", from: 0.001 * Double(index), for: 1e-7)
+      run.outcome = .interrupted
+      run.code = -Int32(index)
+      trace.runs.append(run)
+    }
+    let read = try ArtifactJSON.decode(BuildTrace.self, from: trace.file, path: "last.json")
+    #expect(read.runs.map(\.output) == trace.runs.map(\.output))
+    #expect(read.runs.map(\.description) == trace.runs.map(\.description))
+    #expect(read.runs.map(\.start) == trace.runs.map(\.start))
+    #expect(read.runs.map(\.duration) == trace.runs.map(\.duration))
+    #expect(read.runs.map(\.code) == trace.runs.map(\.code))
+    #expect(read.runs.allSatisfy { $0.outcome == .interrupted && $0.reason == "it is missing" })
   }
 }
