@@ -7,8 +7,9 @@ internal import Glibc
 
 /// The content of every file that a build looks at, as ids of the trace log.
 ///
-/// A file is stat'ed once a build, and again around each command that reads or writes it. It is
-/// read only when its identity is not the one under which its content is known.
+/// A file is stat'ed once a build, a source that the log does not know twice, and all again around
+/// each command that reads or writes them. A file is read only when its identity is not the one under
+/// which its content is known.
 final class FileStates {
   let files: FileSystem
   let paths: PathTable
@@ -355,6 +356,7 @@ final class FileStates {
 
   private static var noCrypto: QuenchError {
     QuenchError(
-      .unavailable, "libcrypto.so.3 (OpenSSL 3) was not found", try: "apt-get install libssl3")
+      .unavailable, "libcrypto.so.3 (OpenSSL 3) with SHA256_Init was not found",
+      try: "apt-get install libssl3")
   }
 }

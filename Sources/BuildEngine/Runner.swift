@@ -31,8 +31,8 @@ final class Runner {
     var status: Int32?
     /// When its status was collected.
     var reaped: Int64 = 0
-    /// A signal that came so soon after its start that it is sent again; 0 for none.
-    var repeated: Int32 = 0
+    /// An interrupt came so soon after its start that its shell may have lost it.
+    var mayHaveMissed = false
   }
 
   private let files: FileSystem
@@ -238,7 +238,9 @@ final class Runner {
       }
       // The group may outlive its leader, and then holds the output open.
       kill(-child.process, number)
-      if signaled - child.started < Runner.startup { children[index].repeated = number }
+      if number == SIGINT, signaled - child.started < Runner.startup {
+        children[index].mayHaveMissed = true
+      }
       if number == SIGKILL, child.output >= 0, child.status != nil || hasEnded(child.process) {
         close(child.output)
         children[index].output = -1
@@ -246,22 +248,30 @@ final class Runner {
     }
   }
 
-  /// Nanoseconds in which a shell that starts may lose a signal: dash has a handler for SIGINT set
-  /// for a moment.
+  /// Nanoseconds in which a shell that starts may lose an interrupt: dash has a handler set for a
+  /// moment.
   private static let startup: Int64 = 100_000_000
 
-  private func repeatSignals() {
+  /// Interrupts shells once more that may have lost the first one; no other program, for which a
+  /// second one may mean more than the first.
+  private func repeatInterrupts() {
     guard cs_monotonic() - signaled > Runner.startup else { return }
-    for index in children.indices where children[index].repeated != 0 {
-      if children[index].status == nil { kill(-children[index].process, children[index].repeated) }
-      children[index].repeated = 0
+    for index in children.indices where children[index].mayHaveMissed {
+      children[index].mayHaveMissed = false
+      let process = children[index].process
+      var own = stat()
+      var shell = stat()
+      guard children[index].status == nil, stat("/proc/\(process)/exe", &own) == 0,
+        stat("/bin/sh", &shell) == 0, own.st_ino == shell.st_ino, own.st_dev == shell.st_dev
+      else { continue }
+      kill(process, SIGINT)
     }
   }
 
   /// After a signal: what a command left in the background and what keeps its output open has a
   /// second to end like the command itself. (Background jobs of a shell ignore SIGINT.)
   private func endLeftovers() {
-    repeatSignals()
+    repeatInterrupts()
     for index in children.indices where !children[index].isConsole && children[index].output >= 0 {
       var status: Int32 = 0
       if children[index].status == nil,

@@ -97,10 +97,6 @@ struct Scheduler {
   /// Whether a step waits for room.
   var hasReady: Bool { readyCount > 0 && !isStopped && failures < failureLimit }
 
-  /// The step that starts next unless a heavier one turns up, for whoever gets it ready before there
-  /// is room. Not where commands run one at a time: each may count on what the one before it left.
-  var upcoming: Int? { jobs > 1 && memory.isEmpty && hasReady ? ready.first : nil }
-
   /// Tells how long each step takes, as far as is known, and how much memory.
   ///
   /// - Parameters:

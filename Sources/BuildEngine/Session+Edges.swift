@@ -6,11 +6,9 @@ internal import Diagnostics
 internal import Glibc
 
 extension Session {
-  /// Everything that may be done some time before a command starts: inputs looked at again,
-  /// directories made. What changes from here on counts as changed during the run.
-  func prepare(_ edge: Int32, _ reason: Reason, _ events: (BuildEvent) -> Void)
-    throws(QuenchError) -> Run
-  {
+  /// Everything that must stand before a command starts: inputs looked at again, directories and
+  /// response file made, and the earlier success cancelled in the log.
+  func prepare(_ edge: Int32, _ reason: Reason) throws(QuenchError) -> Run {
     states.forgetEarlyLooks()
     let command = try graph.value(.command, of: edge)
     let info = try build.info(edge, command: String(decoding: command, as: UTF8.self))
@@ -36,6 +34,7 @@ extension Session {
         }
       }
     }
+    try protectUnknown(edge, run)
     var folderMade: Substring = ""
     for node in graph.outputs(edge) {
       let output = paths.string(node)
@@ -46,34 +45,28 @@ extension Session {
       }
       run.outputs.append(try files.identity(node, in: paths))
     }
-    try makeDepfileFolder(edge, folderMade)
+    try writeAuxiliaries(edge, &folderMade)
     for node in graph.inputs(edge) { run.inputs.append(try states.refresh(node)) }
     try observe(edge, run.command, &run.observed)
     for node in run.observed.named { run.named.append(try states.current(node)) }
     for node in run.discoveredBefore.keys { try states.refresh(node) }
+    try log.begin(output, isKept: try graph.flag(.generator, of: edge))
     run.start = states.tick()
+    run.anchor = lock?.fileSystemTime() ?? cs_now()
     return run
   }
 
-  /// What is left to do when a command starts: what people may have written kept, the response file
-  /// written, and the earlier success cancelled in the log.
-  func begin(_ run: inout Run) throws(QuenchError) {
-    try protectUnknown(run.edge, run)
-    try writeResponseFile(run.edge)
-    let isKept = try graph.flag(.generator, of: run.edge)
-    try log.begin(graph.firstOutput(run.edge), isKept: isKept)
-    run.anchor = lock?.fileSystemTime() ?? cs_now()
-  }
-
+  /// Response file, and the directory that a depfile goes to.
+  ///
   /// - Parameter folderMade: a directory that is there.
-  private func makeDepfileFolder(_ edge: Int32, _ folderMade: Substring) throws(QuenchError) {
-    guard graph.has(.depfile, edge) else { return }
-    let depfile = try graph.string(.depfile, of: edge, quoting: .none)
-    let folder = depfile.prefix(upTo: depfile.lastIndex(of: "/") ?? depfile.startIndex)
-    if !depfile.isEmpty, folder != folderMade { try files.makeParents(of: depfile) }
-  }
-
-  private func writeResponseFile(_ edge: Int32) throws(QuenchError) {
+  private func writeAuxiliaries(_ edge: Int32, _ folderMade: inout Substring)
+    throws(QuenchError)
+  {
+    if graph.has(.depfile, edge) {
+      let depfile = try graph.string(.depfile, of: edge, quoting: .none)
+      let folder = depfile.prefix(upTo: depfile.lastIndex(of: "/") ?? depfile.startIndex)
+      if !depfile.isEmpty, folder != folderMade { try files.makeParents(of: depfile) }
+    }
     guard graph.has(.rspfile, edge) else { return }
     let path = try graph.string(.rspfile, of: edge, quoting: .none)
     guard !path.isEmpty else { return }

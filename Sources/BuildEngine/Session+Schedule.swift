@@ -48,7 +48,6 @@ extension Session {
         }
       case .wait:
         // What may be done while commands run comes second to starting some.
-        prepareAhead(plan, &scheduler, events, &failure)
         if !ended.isEmpty { finish(ended.removeFirst(), &scheduler, events, &failure) }
         try wait(&scheduler, events, &failure)
       case .finish: break loop
@@ -60,7 +59,6 @@ extension Session {
       failure = failure ?? error
     }
     runner = nil
-    prepared = nil
     tokens?.releaseAll()
     summary.fresh +=
       scheduler.fresh - restoredHere - plan.steps.count { graph.isPhony($0) } - before
@@ -192,46 +190,12 @@ extension Session {
     events(.finished(info, .succeeded, output: [], duration: .zero, counts(scheduler)))
   }
 
-  /// Gets the next command ready while others run, so that it starts the moment there is room.
-  private func prepareAhead(
-    _ plan: Plan, _ scheduler: inout Scheduler, _ events: (BuildEvent) -> Void,
-    _ failure: inout QuenchError?
-  ) {
-    guard prepared == nil, let step = scheduler.upcoming else { return }
-    do throws(QuenchError) {
-      prepared = try files.measured(.start) { () throws(QuenchError) in
-        let run = try prepare(plan.steps[step], reasons[step] ?? .neverBuilt, events)
-        return (step, run, cs_monotonic())
-      }
-    } catch {
-      failure = failure ?? error
-      scheduler.stop()
-    }
-  }
-
-  /// The command of a step, ready to start.
-  private func takePrepared(_ step: Int, _ edge: Int32, _ events: (BuildEvent) -> Void)
-    throws(QuenchError) -> Run
-  {
-    let reason = reasons.removeValue(forKey: step) ?? .neverBuilt
-    guard let ready = prepared, ready.step == step else {
-      return try prepare(edge, reason, events)
-    }
-    prepared = nil
-    // Where commands take long, people edit files meanwhile: they are looked at again.
-    let isRecent = cs_monotonic() - ready.at < Session.freshness
-    return isRecent ? ready.run : try prepare(edge, reason, events)
-  }
-
-  /// Nanoseconds for which what was looked at before a command's start need not be looked at again.
-  private static let freshness: Int64 = 20_000_000
-
   private func start(
     _ step: Int, _ edge: Int32, _ scheduler: inout Scheduler, _ events: (BuildEvent) -> Void
   ) throws(QuenchError) {
     tokens?.started(step)
-    var run = try takePrepared(step, edge, events)
-    try begin(&run)
+    let reason = reasons.removeValue(forKey: step) ?? .neverBuilt
+    var run = try prepare(edge, reason)
     if cache != nil, let (discovered, text) = try restore(run) {
       let outputs = graph.outputs(edge).map { node in (log.pathID(node), states.known(node)) }
       let success = Success(
@@ -245,7 +209,7 @@ extension Session {
       tokens?.ended(step)
       scheduler.restored(step)
       note(run, .restored, 0, from: cs_monotonic())
-      events(.restored(run.info, run.reason, output: text, counts(scheduler)))
+      events(.restored(run.info, reason, output: text, counts(scheduler)))
       return
     }
     if runner == nil {

@@ -65,8 +65,6 @@ final class Session {
   let wake: Int32
   var summary = BuildSummary()
   var runs: [Int: Run] = [:]
-  /// The command that is ready to start next, and since when, by the monotonic clock.
-  var prepared: (step: Int, run: Run, at: Int64)?
   /// Commands whose places others have taken.
   var ended: [Ended] = []
   var successes: [Success] = []

@@ -64,7 +64,7 @@ final class ToolTable {
   /// Whether a word starts Quench itself.
   func isOwn(_ word: String) -> Bool { search.isOwn(word) }
 
-  /// Whether a word that means no program's file cannot mean another file either: Quench itself, and
+  /// Whether a word that means no program's file can mean no other file either: Quench itself, and
   /// what the shell does without one.
   func needsNoFile(_ word: Int32) -> Bool {
     if let known = alone[word] { return known }

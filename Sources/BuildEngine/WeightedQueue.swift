@@ -26,8 +26,6 @@ struct WeightedQueue {
 
   private var items: [Item] = []
 
-  var first: Int? { items.first?.step }
-
   mutating func append(_ step: Int, _ weight: Int64) {
     items.append(Item(weight: weight, step: step))
     var index = items.count - 1

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// SHA-256 through OpenSSL's SHA256_Init, _Update and _Final. libcrypto is opened on first use, because
-// linking it would cost every start about a millisecond. The EVP functions, which OpenSSL 3 prefers,
-// would set up providers and read a configuration first: 0.7 ms in every build that reads a file.
+// SHA-256 through OpenSSL's SHA256_Init, _Update and _Final. libcrypto is opened on first use,
+// because linking it would cost every start about a millisecond. The EVP functions, which OpenSSL 3
+// prefers, would set up providers and read a configuration first: 0.7 ms in every build that reads.
 #include "CKernelsDigest.h"
 
 #include <dlfcn.h>

@@ -23,7 +23,10 @@ struct TrainingMemory {
   ) {
     self.network = network
     self.data = data
-    state = parameters.reduce(0) { sum, parameter in
+    let largest = parameters.lazy.filter { $0.kind == .weight }.map(\.count).max() ?? 0
+    // The order in which weights are frozen: eight bytes for each of one weight.
+    let order = settings.weightFreeze == nil ? 0 : 8 * largest
+    state = parameters.reduce(order) { sum, parameter in
       let group = ParameterGroup.of(parameter.kind)
       let codes = settings.weightFreeze != nil && parameter.kind == .weight ? 1 : 0
       let slots = (group == .weights ? settings.weights : settings.scales).rule.slots

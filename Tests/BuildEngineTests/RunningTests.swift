@@ -167,24 +167,24 @@ struct RunningTests {
     #expect(clock.now - begun < .seconds(50))
   }
 
-  @Test("a command that is ready before its time looks at its inputs again when it starts late")
-  func startedLate() throws {
+  @Test("a file that another command made just before the start is an input once it is named")
+  func madeJustBefore() throws {
     let world = World(
       """
-      rule slow
-        command = sleep $time; $edit touch $out
-      build one: slow
-        time = 0.3
-        edit = echo 2 > edited;
-      build two: slow
-        time = 0.6
-      build late: cp edited
+      rule wait
+        command = sleep 1; touch $out
+      rule make
+        command = sleep 0.008; cp source side; touch $out
+      rule read
+        command = cat side > $out
+      build long: wait
+      build made: make
+      build read: read
 
-      """, ["edited": "1"])
-    let outcome = try world.build([]) { $0.jobs = 2 }
-    #expect(outcome.warnings.isEmpty)
-    #expect(world.text("late") == "2\n")
-    #expect(try world.build().ran.isEmpty)
+      """, ["source": "1"])
+    #expect(try world.build([]) { $0.jobs = 2 }.warnings.isEmpty)
+    world.write("side", "2")
+    #expect(try world.build([]) { $0.jobs = 2 }.ran.contains("read"))
   }
 
   @Test("an interrupt ends commands, removes what they left half-made, and is told")

@@ -59,24 +59,6 @@ struct SchedulerTests {
     #expect(s.next() == .start(2))
   }
 
-  @Test("what starts next is known before there is room, but not where commands run one at a time")
-  func upcoming() {
-    for jobs in [1, 2] {
-      var s = scheduler([[], [], [], []], jobs: jobs)
-      for step in 0..<4 {
-        #expect(s.next() == .examine(step))
-        s.examined(step, isStale: true)
-      }
-      for step in 0..<jobs { #expect(s.next() == .start(step)) }
-      #expect(s.next() == .wait)
-      #expect(s.upcoming == (jobs == 1 ? nil : 2))
-      s.finished(0, succeeded: true)
-      #expect(s.next() == .start(jobs))
-      s.stop()
-      #expect(s.upcoming == nil)
-    }
-  }
-
   @Test("a pool holds back what exceeds its depth, whatever the jobs")
   func pool() {
     var s = scheduler([[], [], []], pools: [0, 0, -1], depths: [1])
