@@ -228,6 +228,17 @@ final class FileSystem {
     return Array(entries.joined())
   }
 
+  /// The last bytes of a file, 64 at most; none when it cannot be read.
+  func ending(of path: String) -> [UInt8] {
+    let file = openat(descriptor, path, O_RDONLY | O_CLOEXEC)
+    guard file >= 0 else { return [] }
+    defer { close(file) }
+    var bytes = [UInt8](repeating: 0, count: 64)
+    let size = lseek(file, 0, SEEK_END)
+    let count = pread(file, &bytes, bytes.count, max(0, size - 64))
+    return Array(bytes.prefix(max(0, count)))
+  }
+
   func makeParents(of path: String) throws(QuenchError) {
     guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
     try makeDirectory(String(path[..<slash]))

@@ -15,10 +15,10 @@ internal import Glibc
 /// Format, little-endian: header of 72 bytes (see `Header`), then `files` identities of 44 bytes, each
 /// with its number in the snapshot that the header names behind it (-1: none),
 /// `files` + 1 offsets of u32 into the names, names with a NUL behind each, and a tail of u32-counted
-/// blocks: the log's path, options, variables, programs, edges. The checksum (XXH3, seeded with the length) covers all
+/// blocks: the log's path and its end, options, variables, programs, edges. The checksum (XXH3, seeded with the length) covers all
 /// behind the header's first 24 bytes.
 enum Certificate {
-  static let magic: UInt64 = 0x3353_5246_4843_4E51  // "QNCHFRS3"
+  static let magic: UInt64 = 0x3453_5246_4843_4E51  // "QNCHFRS4"
   static let headerSize = 72
 
   /// Offsets of the header's fields.
@@ -53,6 +53,9 @@ enum Certificate {
   struct Terms {
     /// The log's path.
     var log = ""
+    /// How it ended (`FileSystem.ending`): a log of the same size and times that ends otherwise may
+    /// lack what edges were seen to read.
+    var logEnding: [UInt8] = []
     /// Whatever the options say that may change the decision.
     var options: [UInt8] = []
     var variables: [(name: String, value: String?)] = []
@@ -105,6 +108,7 @@ enum Certificate {
     _ out: inout [UInt8], _ log: Identity, _ fresh: Int, _ terms: Terms, _ snapshot: UInt64
   ) {
     out.append(block: terms.log.utf8)
+    out.append(block: terms.logEnding)
     out.append(block: terms.options)
     out.append(word: Int32(terms.variables.count))
     for (name, value) in terms.variables {
@@ -229,6 +233,7 @@ extension Certificate {
         return isThere ? value : nil
       }
       terms.log = text()
+      terms.logEnding = reader.block()
       terms.options = reader.block()
       for _ in 0..<reader.count(size: 3) { terms.variables.append((text(), optional())) }
       for _ in 0..<reader.count(size: 3) { terms.programs.append((text(), optional())) }

@@ -63,7 +63,8 @@ extension Session {
   func scope(after glance: Glance, _ snapshot: Snapshot?) throws(QuenchError) -> Scope? {
     guard let certificate = glance.certificate, glance.termsHold, graph.dyndeps.isEmpty,
       graph.edgeCount > 0, certificate.terms.needed.serves(graph.edgeCount),
-      certificate.terms.open.serves(graph.edgeCount), isSameManifest(glance, certificate)
+      certificate.terms.open.serves(graph.edgeCount), isSameManifest(glance, certificate),
+      files.ending(of: certificate.terms.log) == certificate.terms.logEnding
     else { return nil }
     let readers: Readers
     if let snapshot, graph.origin == snapshot.id {

@@ -17,6 +17,7 @@ extension Session {
     else { return }
     // The cache's own variable may hold something that is an error.
     var terms = Certificate.Terms(log: path, options: Certificate.key(options, targets: targets))
+    terms.logEnding = files.ending(of: path)
     var variables = staleness.variables.union(["QUENCH_CACHE"])
     var programs = tools.answers
     if let scope {
