@@ -75,42 +75,22 @@ public struct BuildTrace: JSONArtifact {
 // MARK: - The file
 
 extension BuildTrace {
-  /// The file, one run a line, as `ArtifactJSON` reads it. Written by hand because an encoder takes
-  /// as long for ten thousand runs as two hundred commands do, after the last of which it runs.
+  /// The file, one run a line, as `ArtifactJSON` reads it. No encoder: it would work after the last
+  /// command, while the user waits.
   var file: [UInt8] {
     var out = Array(
       "{\"format\": \"\(BuildTrace.format)\", \"version\": \(BuildTrace.version), \"runs\": [".utf8)
     for (index, run) in runs.enumerated() {
-      out.append(contentsOf: (index == 0 ? "\n{" : ",\n{").utf8)
-      out.append(name: "output", text: run.output)
-      out.append(name: "rule", text: run.rule)
-      out.append(name: "description", text: run.description)
-      out.append(name: "reason", text: run.reason)
-      out.append(name: "outcome", text: run.outcome.rawValue)
-      out.append(
-        contentsOf: "\"start\": \(run.start), \"duration\": \(run.duration), \"code\": \(run.code)}"
-          .utf8)
+      out.append(contentsOf: (index == 0 ? "\n" : ",\n").utf8)
+      out.append(json: [
+        "output": .text(run.output), "rule": .text(run.rule),
+        "description": .text(run.description), "reason": .text(run.reason),
+        "outcome": .text(run.outcome.rawValue), "start": .number(run.start),
+        "duration": .number(run.duration), "code": .integer(Int(run.code)),
+      ])
     }
     out.append(contentsOf: "\n]}\n".utf8)
     return out
-  }
-}
-
-extension [UInt8] {
-  /// Adds `"name": "text", `, escaped as JSON asks (RFC 8259, section 7).
-  fileprivate mutating func append(name: String, text: String) {
-    append(contentsOf: "\"\(name)\": \"".utf8)
-    for byte in text.utf8 {
-      switch byte {
-      case UInt8(ascii: "\""), UInt8(ascii: "\\"): append(contentsOf: [UInt8(ascii: "\\"), byte])
-      case 0..<0x20:
-        let digits = Array("0123456789abcdef".utf8)
-        append(contentsOf: "\\u00".utf8)
-        append(contentsOf: [digits[Int(byte >> 4)], digits[Int(byte & 15)]])
-      default: append(byte)
-      }
-    }
-    append(contentsOf: "\", ".utf8)
   }
 }
 

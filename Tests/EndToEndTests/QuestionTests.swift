@@ -135,6 +135,24 @@ struct QuestionTests {
     #expect(failed.status == 1)
   }
 
+  @Test("whatever a command prints, its event is JSON on one line with sorted keys")
+  func eventsOfAnyBytes() throws {
+    let space = space()
+    space.write(
+      "build.ninja",
+      "rule r\n  command = printf '\\001\\033[1m\"q\\\\\\t\\n\\374\\200x' && touch $out\nbuild o\"ut: r\n"
+    )
+    let lines = try run(space, "build", "--events").output.split(separator: "\n")
+    try #require(lines.count == 3, "\(lines)")
+    let finished = try #require(try json(String(lines[1])) as? [String: Any])
+    #expect(finished["text"] as? String == "\u{1}\u{1B}[1m\"q\\\t\n\u{FFFD}\u{FFFD}x")
+    #expect(finished["output"] as? String == "o\"ut")
+    for line in lines {
+      let keys = line.matches(of: /[{,]"([a-zA-Z]+)":/).map { String($0.1) }
+      #expect(keys == keys.sorted() && keys.count > 2, "\(line)")
+    }
+  }
+
   @Test(
     "--cache restores what was made before, and says so; clean --dead removes what is left over")
   func cache() throws {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // QuenchCLI: a build as one JSON object a line.
 
+internal import Artifacts
 internal import BuildEngine
-internal import FoundationEssentials
 
 /// `--events`: what happens, for programs. Keys are sorted; new keys and events may be added.
 struct EventLines {
-  private struct Line: Encodable {
+  private struct Line {
     var event: String
     var output: String?
     var description: String?
@@ -21,16 +21,26 @@ struct EventLines {
     var total: Int?
     var done: Int?
     var of: Int?
+
+    var bytes: [UInt8] {
+      var bytes: [UInt8] = []
+      bytes.append(json: [
+        "code": code.map { .integer(Int($0)) }, "command": command.map(JSONScalar.text),
+        "description": description.map(JSONScalar.text), "done": done.map(JSONScalar.integer),
+        "event": .text(event), "finished": finished.map(JSONScalar.integer),
+        "milliseconds": milliseconds.map(JSONScalar.number), "of": of.map(JSONScalar.integer),
+        "outcome": outcome.map(JSONScalar.text), "output": output.map(JSONScalar.text),
+        "reason": reason.map(JSONScalar.text), "running": running.map(JSONScalar.integer),
+        "text": text.map(JSONScalar.text), "total": total.map(JSONScalar.integer),
+      ])
+      return bytes
+    }
   }
 
   /// Writes the line of an event, if it has one.
   static func show(_ event: BuildEvent) {
     guard let line = line(event) else { return }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    // A line holds texts and whole numbers only: nothing that JSON cannot say.
-    guard let bytes = try? encoder.encode(line) else { return }
-    Terminal.write(1, Array(bytes) + [UInt8(ascii: "\n")])
+    Terminal.write(1, line.bytes + [UInt8(ascii: "\n")])
   }
 
   private static func line(_ event: BuildEvent) -> Line? {
@@ -80,15 +90,13 @@ struct EventLines {
 
   /// The last line.
   static func end(_ summary: BuildSummary) {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys]
-    let values = [
-      "ran": summary.ran, "restored": summary.restored, "fresh": summary.fresh,
-      "failed": summary.failed.count, "blocked": summary.blocked,
-      "exitCode": Int(summary.exitCode),
-    ]
-    guard let bytes = try? encoder.encode(values) else { return }
-    let body = String(decoding: bytes, as: UTF8.self).dropFirst()
-    Terminal.print("{\"event\":\"ended\"," + body)
+    var bytes: [UInt8] = []
+    bytes.append(json: [
+      "blocked": .integer(summary.blocked), "event": .text("ended"),
+      "exitCode": .integer(Int(summary.exitCode)), "failed": .integer(summary.failed.count),
+      "fresh": .integer(summary.fresh), "ran": .integer(summary.ran),
+      "restored": .integer(summary.restored),
+    ])
+    Terminal.write(1, bytes + [UInt8(ascii: "\n")])
   }
 }
