@@ -28,10 +28,21 @@ public enum Place: Sendable, Equatable, CustomStringConvertible {
     }
   }
 
-  /// The source line with a caret under the fault, where a line is known.
+  /// Characters of a source line that are shown: a generated one may have thousands.
+  private static let excerptWidth = 120
+
+  /// The source line with a caret under the fault, where a line is known; of a long line, the part
+  /// around the fault.
   public var excerpt: String? {
-    guard case .line(_, let line, let column, let text) = self else { return nil }
+    guard case .line(_, let line, var column, var text) = self else { return nil }
     let number = "\(line)"
+    let width = Place.excerptWidth
+    if text.count > width {
+      let start = min(max(0, column - 1 - width / 2), text.count - width)
+      let end = start + width < text.count ? "…" : ""
+      text = (start > 0 ? "…" : "") + text.dropFirst(start).prefix(width) + end
+      column -= start > 0 ? start - 1 : 0
+    }
     // Tabs are kept so that the caret stands under the same column whatever their width.
     let lead = String(text.prefix(max(0, column - 1)).map { $0 == "\t" ? "\t" : " " })
     let margin = String(repeating: " ", count: number.count)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Pipeline: the keys under `finetune:`. Off unless `enabled: true`.
 
-internal import Diagnostics
+public import Diagnostics
 
 /// Training against the quantized network. The defaults of what is not set belong to its recipe:
 /// `auto` (8 bits, a converged network) or `article` (the reference article's numbers).
@@ -24,6 +24,8 @@ public struct ExternalTraining: Sendable, Equatable {
   public var command: String
   /// Files that the command reads beside those: a change of one trains anew.
   public var inputs: [String]
+  /// Where each of them stands in quench.yaml, for messages.
+  public var inputPlaces: [Place]
 }
 
 extension FinetuneRecipe {
@@ -114,7 +116,8 @@ extension ExternalTraining {
     guard !self.command.isEmpty, !self.command.contains(where: \.isNewline) else {
       throw command.error("\"\(command.path)\" must be one line of shell")
     }
-    inputs =
-      try keys["inputs"]?.elements().map { value throws(QuenchError) in try value.file() } ?? []
+    let files = try keys["inputs"]?.elements() ?? []
+    inputs = try files.map { value throws(QuenchError) in try value.file() }
+    inputPlaces = files.map { $0.place }
   }
 }

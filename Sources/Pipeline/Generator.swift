@@ -235,8 +235,7 @@ extension Generator {
     plan.dependencies += listing.dependencies
     guard !listing.entries.isEmpty else {
       throw QuenchError(
-        .data, "no sample was found for \"\(source.key)\"",
-        at: .file(source.images ?? source.list ?? source.arrays ?? Layout.recipe),
+        .data, "no sample was found for \"\(source.key)\"", at: source.place,
         try: "put JPEG or PNG files there, or change \(source.key) in quench.yaml")
     }
     return listing

@@ -79,6 +79,8 @@ public struct SampleSource: Sendable, Equatable {
   public var key: String
   /// Where it stands there.
   public var place: Place
+  /// Where each of its own keys stands, to the value.
+  public var places: [String: Place] = [:]
 }
 
 /// What to do with an image that cannot be decoded.
@@ -152,6 +154,8 @@ public struct BundleRecipe: Sendable {
   public var layout: String
   /// Further files, kept under their own names.
   public var include: [String]
+  /// Where each of them stands in quench.yaml, for messages.
+  public var includePlaces: [Place]
   /// Whether a model that our host compiler built (it runs on no device) may be shipped.
   public var allowHostModels: Bool
 }

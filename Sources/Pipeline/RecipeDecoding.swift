@@ -151,7 +151,7 @@ extension ModelRecipe {
     evaluate = try EvaluateRecipe(keys["evaluate"])
     finetune = try FinetuneRecipe.decode(keys["finetune"])
     places = [:]
-    for (key, value) in keys { places[key] = value.source.place(of: value.node.mark) }
+    for (key, value) in keys { places[key] = value.place }
   }
 
   private static func shapes(_ value: YAMLValue) throws(QuenchError) -> [InputShape] {
@@ -173,7 +173,7 @@ extension ModelRecipe {
 extension SampleSource {
   init(_ value: YAMLValue) throws(QuenchError) {
     key = value.path
-    place = value.source.place(of: value.node.mark)
+    place = value.place
     let keys = try value.members(keys: [
       "images", "list", "where", "root", "arrays", "labels", "labelOffset", "limit",
     ])
@@ -195,6 +195,7 @@ extension SampleSource {
     labels = try keys["labels"]?.file()
     labelOffset = try keys["labelOffset"]?.integer(-1_000_000...1_000_000) ?? 0
     limit = try keys["limit"]?.integer(1...100_000_000)
+    for (key, value) in keys { places[key] = value.place }
   }
 }
 
@@ -278,10 +279,9 @@ extension BundleRecipe {
     }
     _ = try keys["format"]?.word(["tar.zst"])
     layout = try keys["layout"]?.word(["plain", "rawfile"]) ?? "plain"
-    include =
-      try keys["include"]?.elements().map { value throws(QuenchError) in
-        try value.file()
-      } ?? []
+    let files = try keys["include"]?.elements() ?? []
+    include = try files.map { value throws(QuenchError) in try value.file() }
+    includePlaces = files.map { $0.place }
     allowHostModels = try keys["allowHostModels"]?.bool() ?? false
   }
 }

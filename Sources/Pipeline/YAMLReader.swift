@@ -11,8 +11,11 @@ struct YAMLValue {
   let path: String
   let source: YAMLSource
 
+  /// Where it begins.
+  var place: Place { source.place(of: node.mark) }
+
   func error(_ message: String, try remedy: String? = nil) -> QuenchError {
-    QuenchError(.data, message, at: source.place(of: node.mark), try: remedy)
+    QuenchError(.data, message, at: place, try: remedy)
   }
 }
 

@@ -41,7 +41,7 @@ extension Surroundings {
       }
       return SampleListing(entries: entries, dependencies: listing.directories + listing.files)
     } catch {
-      throw error.located(at: source.place)
+      throw source.located(error)
     }
   }
 

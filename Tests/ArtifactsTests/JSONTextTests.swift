@@ -53,7 +53,9 @@ struct JSONTextTests {
 
   @Test("numbers are read again with all their bits")
   func numbers() throws {
-    for number in [0, -0.0, 1e-7, 1.0 / 3, 5e-324, -Double.greatestFiniteMagnitude, 1e21] {
+    for number in [
+      0, -0.0, 1e-7, 1.0 / 3, .leastNonzeroMagnitude, -Double.greatestFiniteMagnitude, 1e21,
+    ] {
       var bytes: [UInt8] = []
       bytes.append(json: ["number": .number(number), "whole": .integer(.min)])
       let line = try read(bytes)

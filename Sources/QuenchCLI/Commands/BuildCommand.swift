@@ -100,11 +100,10 @@ final class BuildRun {
       do throws(QuenchError) {
         summary = try run(targets)
       } catch {
-        var error = error
-        if error.kind == .noInput, error.remedy == nil {
-          error.remedy = "put the file there, or name another one in \(Layout.recipe)"
-        }
-        throw error
+        guard error.kind == .noInput, error.remedy == nil else { throw error }
+        var located = try Recipe.read(Layout.recipe).located(error)
+        located.remedy = "put the file there, or name another one in \(Layout.recipe)"
+        throw located
       }
     }
     display.clear()
