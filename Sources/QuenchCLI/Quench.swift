@@ -4,6 +4,7 @@
 internal import ArgumentParser
 internal import Diagnostics
 internal import Glibc
+internal import Pipeline
 
 /// The command line.
 public enum Quench {
@@ -30,8 +31,18 @@ public enum Quench {
     }
   }
 
+  /// A missing file of the generated manifest, at the line of quench.yaml that names it.
+  private static func located(_ error: QuenchError) -> QuenchError {
+    guard error.kind == .noInput, case .line(Layout.manifest, _, _, _)? = error.place,
+      // Of a quench.yaml that cannot be read right now, the manifest's line has to do.
+      let recipe = try? Recipe.read(Layout.recipe)
+    else { return error }
+    return recipe.located(error)
+  }
+
   /// Prints an error as a person reads it.
   static func report(_ error: QuenchError, verbose: Bool = false) {
+    let error = located(error)
     var text = "quench: " + Style.error.red("error:") + " \(error)"
     if verbose, let cause = error.cause {
       text += "\n  because  \(cause)"

@@ -118,8 +118,11 @@ struct BadInputTests {
     project.space.write("quench.yaml", Project.recipe)
     try #require(try project.quench("build", "build/tiny/folded.onnx").status == 0)
     project.space.write("quench.yaml", recipe)
-    let run = try project.quench("build")
-    #expect((run.output + run.errors).contains("   at  quench.yaml:\(line):\(column)\n"))
+    for verb in ["status", "build"] {
+      let run = try project.quench(verb)
+      let text = run.output + run.errors
+      #expect(text.contains("   at  quench.yaml:\(line):\(column)\n"), "\(verb): \(text)")
+    }
   }
 
   @Test("a fault inside a table that quench.yaml names stays where it is")

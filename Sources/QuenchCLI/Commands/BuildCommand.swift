@@ -100,10 +100,11 @@ final class BuildRun {
       do throws(QuenchError) {
         summary = try run(targets)
       } catch {
-        guard error.kind == .noInput, error.remedy == nil else { throw error }
-        var located = try Recipe.read(Layout.recipe).located(error)
-        located.remedy = "put the file there, or name another one in \(Layout.recipe)"
-        throw located
+        var error = error
+        if error.kind == .noInput, error.remedy == nil {
+          error.remedy = "put the file there, or name another one in \(Layout.recipe)"
+        }
+        throw error
       }
     }
     display.clear()
