@@ -99,6 +99,8 @@ public struct NetworkTuning {
   public var checkpoints: CheckpointStore?
   /// Opens what runs below an operator that cannot train; nil: such networks are refused.
   public var frozenPart: FrozenPartOpener?
+  /// Whether training is to stop, asked between steps.
+  public var isStopping: () -> Bool = { false }
 
   /// The version of the arithmetic: a checkpoint of another one is not continued from.
   private static let arithmetic = "quench training 4"
@@ -124,7 +126,8 @@ public struct NetworkTuning {
   /// Trains.
   ///
   /// - Throws: `.data` when operators without a rule, named with the place, leave nothing to train,
-  ///   and for unusable data; what `frozenPart` throws; `.work` when memory does not suffice, training diverges, or a checkpoint cannot be written.
+  ///   and for unusable data; what `frozenPart` throws; `.work` when memory does not suffice,
+  ///   training diverges, or a checkpoint cannot be written; `.interrupted` when it was stopped.
   public func run(
     events: (TuningEvent) -> Void = { _ in }
   ) throws(QuenchError) -> TuningResult {
@@ -169,7 +172,7 @@ public struct NetworkTuning {
     }
     let run = try TrainingRun(
       graph, settings: settings, data: data, teacher: follows, checkpoints: checkpoints,
-      identity: try identity())
+      identity: try identity(), isStopping: isStopping)
     let outcome = try run.run { progress throws(QuenchError) in events(.step(progress)) }
 
     var report = outcome.report

@@ -48,6 +48,9 @@ public final class TrainingRun {
   private var best: [[Float]] = []
   private var losses: [Float] = []
   private var frozen: FrozenWeights?
+  private var order: (epoch: Int, samples: [Int]) = (-1, [])
+  private let isStopping: () -> Bool
+  private var wasStopped = false
 
   /// Checks that the run is possible, judges the network as it is, and finds a checkpoint.
   ///
@@ -55,10 +58,13 @@ public final class TrainingRun {
   ///   - network: begins as PTQ.
   ///   - identity: digest or text of everything that decides the run and is not in `settings`:
   ///     model, scales, content of the samples.
+  ///   - isStopping: asked between two steps, and between batches while the network is judged; once
+  ///     it says so, the run ends.
   /// - Throws: `.data` for labels that are missing or wrong, or samples of another size.
   public init(
     _ network: any TrainableNetwork, settings: TrainingSettings, data: TrainingData,
-    teacher: Teacher, checkpoints: CheckpointStore?, identity: [UInt8]
+    teacher: Teacher, checkpoints: CheckpointStore?, identity: [UInt8],
+    isStopping: @escaping () -> Bool = { false }
   ) throws(QuenchError) {
     try data.checkLabels(classes: network.classes, needed: settings.loss.needsLabels)
     let sampleCount = data.shape.reduce(1, *)
@@ -76,6 +82,7 @@ public final class TrainingRun {
     self.settings = settings
     self.data = data
     self.teacher = teacher
+    self.isStopping = isStopping
     store = checkpoints
     random = CounterRandom(seed: settings.seed)
     key = try TrainingRun.key(identity, settings, network, data)
@@ -97,7 +104,7 @@ public final class TrainingRun {
   /// - Parameter progress: called after each step; what it throws ends the run, which can be
   ///   continued from the last checkpoint.
   /// - Throws: `.work` when training diverges, naming step and layer, or a checkpoint cannot be
-  ///   written.
+  ///   written; `.interrupted` when it was stopped, after a checkpoint of the last step.
   public func run(
     progress: (TrainingProgress) throws(QuenchError) -> Void = { _ in }
   ) throws(QuenchError) -> TrainingOutcome {
@@ -115,15 +122,8 @@ public final class TrainingRun {
     }
     let branch = settings.branchStep(of: total)
     var lastWrite = TrainingRun.clock()
-    var order: (epoch: Int, samples: [Int]) = (-1, [])
-    while state.step < total, !isExhausted {
-      let epoch = state.step / stepsPerEpoch
-      if order.epoch != epoch {
-        order = (epoch, random.order(of: data.trained.count, epoch: epoch).map { data.trained[$0] })
-      }
-      try step(epoch: epoch, order.samples)
-      var ended: EpochEntry?
-      if state.step.isMultiple(of: stepsPerEpoch) { ended = try finishEpoch(epoch) }
+    while isEpochOpen || (state.step < total && !isExhausted) {
+      let ended = try stoppable { () throws(QuenchError) in try advance() }
       try progress(
         TrainingProgress(
           step: state.step, total: total, batch: settings.batch, loss: state.smoothedLoss,
@@ -135,7 +135,7 @@ public final class TrainingRun {
         lastWrite = TrainingRun.clock()
       }
     }
-    return try finish(resumedFrom: resumedFrom)
+    return try stoppable { () throws(QuenchError) in try finish(resumedFrom: resumedFrom) }
   }
 
   private var stepsPerEpoch: Int {
@@ -144,6 +144,12 @@ public final class TrainingRun {
 
   private var isExhausted: Bool {
     settings.patience > 0 && state.epochsWithoutGain >= settings.patience
+  }
+
+  /// All steps of an epoch are done, and the network is not judged yet: so it stands while an epoch
+  /// ends, and in the checkpoint of a run that was stopped then.
+  private var isEpochOpen: Bool {
+    state.step.isMultiple(of: stepsPerEpoch) && state.epochs.count < state.step / stepsPerEpoch
   }
 
   private static func clock() -> Double {
@@ -156,7 +162,20 @@ public final class TrainingRun {
 // MARK: - Steps
 
 extension TrainingRun {
-  private func step(epoch: Int, _ order: [Int]) throws(QuenchError) {
+  /// The next step, unless the one before it was an epoch's last, and then the epoch's end.
+  private func advance() throws(QuenchError) -> EpochEntry? {
+    if !isEpochOpen {
+      try checkStop()
+      try step(epoch: state.step / stepsPerEpoch)
+    }
+    return isEpochOpen ? try finishEpoch() : nil
+  }
+
+  private func step(epoch: Int) throws(QuenchError) {
+    if order.epoch != epoch {
+      order = (epoch, random.order(of: data.trained.count, epoch: epoch).map { data.trained[$0] })
+    }
+    let order = order.samples
     let first = (state.step % stepsPerEpoch) * settings.batch
     let indices = Array(order[first..<min(first + settings.batch, order.count)])
     let pictures = try data.pictures(indices, settings.augmentation, random, epoch: epoch)
@@ -210,7 +229,8 @@ extension TrainingRun {
     zip(startScales, network.scaleParameters).map { ($0, $1.values) }
   }
 
-  private func finishEpoch(_ epoch: Int) throws(QuenchError) -> EpochEntry {
+  private func finishEpoch() throws(QuenchError) -> EpochEntry {
+    let epoch = state.epochs.count
     let result = try judge()
     let recent = losses.suffix(stepsPerEpoch)
     let entry = EpochEntry(
@@ -256,6 +276,7 @@ extension TrainingRun {
     var result = HeldBackResult(losses: [], correct: [], agreeing: [])
     let held = data.heldBack
     for start in stride(from: 0, to: held.count, by: settings.batch) {
+      try checkStop()
       let indices = Array(held[start..<min(start + settings.batch, held.count)])
       let pictures = try data.pictures(indices)
       let wanted = try teacher.logits(indices, pictures: pictures)
@@ -273,6 +294,31 @@ extension TrainingRun {
       }
     }
     return result
+  }
+}
+
+// MARK: - Stopping
+
+extension TrainingRun {
+  private func checkStop() throws(QuenchError) {
+    guard isStopping() else { return }
+    wasStopped = true
+    throw QuenchError(
+      .interrupted, "training was interrupted after step \(state.step) of \(state.total)")
+  }
+
+  /// What may be stopped: then a checkpoint of the last whole step is written. Judging changes
+  /// nothing before its end, so that it can begin again.
+  private func stoppable<T>(_ body: () throws(QuenchError) -> T) throws(QuenchError) -> T {
+    do {
+      return try body()
+    } catch {
+      guard wasStopped, let store else { throw error }
+      try store.write(checkpoint(), to: store.latest)
+      throw QuenchError(
+        error.kind, error.message, at: .file(store.latest),
+        try: "the same command again: training continues from there")
+    }
   }
 }
 

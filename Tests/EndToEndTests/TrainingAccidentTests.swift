@@ -115,6 +115,72 @@ struct TrainingAccidentTests {
     #expect(wanted < 4 || steps.count > 1, "\(steps)")
   }
 
+  @Test(
+    "Ctrl-C keeps the last step, says so, and the same command ends with the same bytes",
+    arguments: [SIGINT, SIGTERM, SIGHUP])
+  func stopped(signal: Int32) throws {
+    let project = try Self.built()
+    project.space.write("settings.json", Self.settings(epochs: 300, unfreeze: 0.3, freeze: 0.2))
+    let clock = ContinuousClock()
+    let start = clock.now
+    try #require(try Self.tune(project, "whole").status == 0)
+    let whole = (clock.now - start) / .microseconds(1)
+    let bytes = FinetuneTests.bytes(project, "whole")
+    try Self.folder(project, "stopped")
+    var step: Substring?
+    for share in [0.1, 0.2, 0.1] {
+      let log = project.space.path("stopped.log")
+      let child = try Child.start(
+        Project.binary, FinetuneTests.arguments("stopped"), in: project.path,
+        environment: project.environment(), output: log, errors: log)
+      for _ in 0..<20_000 where project.space.text("stopped.log")?.contains("epoch ") != true {
+        usleep(1000)
+      }
+      usleep(UInt32(share * whole))
+      kill(child, signal)
+      let status = try Child.wait(child)
+      let text = try #require(project.space.text("stopped.log"))
+      // It continues from the very step that was said.
+      if let step { #expect(text.contains("training continues from step \(step) of")) }
+      // On a loaded machine the last one may have ended before.
+      if status == 0, step != nil { break }
+      #expect(status == 130, "\(text)")
+      let said = try #require(
+        text.firstMatch(of: /interrupted after step (\d+) of \d+\n/), "\(text)")
+      step = said.1
+      #expect(text.contains("   at  stopped/checkpoints/latest.checkpoint\n"), "\(text)")
+      #expect(text.hasSuffix("  try  the same command again: training continues from there\n"))
+      // Nothing of the result was written.
+      #expect(FinetuneTests.bytes(project, "stopped").allSatisfy { $0 == nil })
+    }
+    #expect(try Self.tune(project, "stopped").status == 0)
+    #expect(FinetuneTests.bytes(project, "stopped") == bytes)
+  }
+
+  @Test("a build that is interrupted while it trains says where it stands, and continues there")
+  func stoppedBuild() throws {
+    let project = try FinetuneTests.project(
+      FinetuneTests.keys.replacing("epochs: 4", with: "epochs: 3000, patience: 0"))
+    let log = project.space.path("started.log")
+    let child = try project.start("build")
+    for _ in 0..<30_000 where project.space.text("started.log")?.contains("epoch 2:") != true {
+      usleep(1000)
+    }
+    kill(child, SIGINT)
+    #expect(try Child.wait(child) == 130)
+    let text = try String(contentsOfFile: log, encoding: .utf8)
+    let said = try #require(text.firstMatch(of: /interrupted after step (\d+) of \d+/), "\(text)")
+    #expect(project.space.read("build/tiny/finetune/tuned.onnx") == nil)
+    let again = try project.start("build")
+    let continues = "training continues from step \(said.1) of"
+    for _ in 0..<30_000 where project.space.text("started.log")?.contains(continues) != true {
+      usleep(1000)
+    }
+    kill(again, SIGTERM)
+    #expect(try Child.wait(again) == 130)
+    #expect(project.space.text("started.log")?.contains(continues) == true)
+  }
+
   @Test("a full disk is told, leaves the last checkpoint whole, and costs nothing but the wait")
   func fullDisk() throws {
     let project = try Self.built()

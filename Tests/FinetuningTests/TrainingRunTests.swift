@@ -23,11 +23,12 @@ struct TrainingRunTests {
 
   static func run(
     _ settings: TrainingSettings, data: TrainingData? = nil, network: TinyNetwork = TinyNetwork(),
-    store: CheckpointStore? = nil, identity: String = "net", stopAfter: Int? = nil
+    store: CheckpointStore? = nil, identity: String = "net", stopAfter: Int? = nil,
+    isStopping: @escaping () -> Bool = { false }
   ) throws -> (outcome: TrainingOutcome, network: TinyNetwork) {
     let run = try TrainingRun(
       network, settings: settings, data: try data ?? TinyNetwork.data(), teacher: .none,
-      checkpoints: store, identity: Array(identity.utf8))
+      checkpoints: store, identity: Array(identity.utf8), isStopping: isStopping)
     let outcome = try run.run { progress throws(QuenchError) in
       guard progress.step != stopAfter else { throw QuenchError(.interrupted, "stopped here") }
     }
@@ -104,6 +105,46 @@ struct TrainingRunTests {
       }
       let (resumed, other) = try Self.run(settings, network: start(), store: store)
       #expect(resumed.resumedFrom == stop - 1)
+      #expect(resumed.report == whole.report)
+      #expect(other.parameters.map(\.values) == network.parameters.map(\.values))
+    }
+  }
+
+  @Test(
+    "a run that is asked to stop keeps its last step, wherever it is asked, and ends with the same bytes",
+    arguments: [nil, WeightFreeze(start: 0.25)])
+  func stopped(freeze: WeightFreeze?) throws {
+    var settings = Self.settings(epochs: 3)
+    settings.weightFreeze = freeze
+    func start() -> TinyNetwork { TinyNetwork(step: freeze == nil ? nil : 0.09375) }
+    var questions = 0
+    let (whole, network) = try Self.run(settings, network: start()) {
+      questions += 1
+      return false
+    }
+    // Steps, and batches of held-back samples at the start and after each epoch.
+    #expect(questions > whole.report.steps + 4)
+    for patience in 0..<questions {
+      let space = TemporarySpace()
+      // No checkpoints but those of an epoch's end and the one that is asked for.
+      let store = CheckpointStore(directory: space.path("ck"), seconds: 1e9)
+      func run(patience: Int) throws -> (outcome: TrainingOutcome, network: TinyNetwork) {
+        var left = patience
+        return try Self.run(settings, network: start(), store: store) {
+          left -= 1
+          return left < 0
+        }
+      }
+      let error = #expect(throws: QuenchError.self) { try run(patience: patience) }
+      #expect(error?.kind == .interrupted)
+      let said = try #require(error?.message.firstMatch(of: /after step (\d+) of (\d+)/))
+      #expect(Int(said.2) == whole.report.steps)
+      // Every third is stopped again and again, also while a kept epoch's end is made up for.
+      if patience.isMultiple(of: 3) {
+        for more in [1, 0, 2, 5] { _ = try? run(patience: more) }
+      }
+      let (resumed, other) = try Self.run(settings, network: start(), store: store)
+      if !patience.isMultiple(of: 3) { #expect(resumed.resumedFrom == Int(said.1)) }
       #expect(resumed.report == whole.report)
       #expect(other.parameters.map(\.values) == network.parameters.map(\.values))
     }

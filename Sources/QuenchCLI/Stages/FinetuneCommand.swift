@@ -94,7 +94,7 @@ struct FinetuneCommand: ParsableCommand {
   private func train(_ ptq: QuantizableNetwork) throws(QuenchError) -> TuningResult {
     var options = try options()
     if control { options.fakeQuantization = false }
-    let tuning = NetworkTuning(
+    var tuning = NetworkTuning(
       ptq: ptq, teacher: try Model.read(teacher), samples: try SampleList.read(samples),
       preprocessing: try steps(), policy: onCorrupt, options: options,
       optionsPath: settings ?? "--settings",
@@ -104,7 +104,13 @@ struct FinetuneCommand: ParsableCommand {
       })
     var display = TrainingDisplay()
     defer { display.clear() }
-    return try tuning.run { display.show($0) }
+    guard checkpoints != nil else { return try tuning.run { display.show($0) } }
+    tuning.isStopping = { StopSignal.hasCome }
+    return try tuning.run { event in
+      // Before the first step there is nothing to keep: a signal ends the process at once.
+      if case .step = event { StopSignal.awaited() }
+      display.show(event)
+    }
   }
 
   /// Writes the tuned network, or PTQ's files again, byte for byte.
