@@ -116,7 +116,9 @@ public final class TrainableGraph {
     var frozen: Model?
     if !plan.obstacles.isEmpty {
       guard opener != nil else { throw plan.refusal }
+      // In the form that is evaluated, so that training sees what evaluation will.
       frozen = builder.cut.frozenModel(of: quantized?.qdq() ?? model, types: builder.types)
+        .summingCodes()
     }
     frozenPart = try frozen.flatMap { model throws(QuenchError) in try opener?(model) }
     // The runtime itself, and weights once more as it likes them.

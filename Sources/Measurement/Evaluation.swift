@@ -13,8 +13,8 @@ internal import Tensors
 
 /// Runs the float model and a candidate over the same samples and compares what comes out.
 ///
-/// Both run at optimisation level 0, so a QDQ model is simulated in float arithmetic: codes as
-/// 32-bit accumulation gives them, whatever the CPU's INT8 instructions.
+/// A QDQ model runs in the form that sums codes (`Model.summingCodes`), at optimization level 0: its
+/// INT8 layers give what 32-bit accumulation gives, whatever processor and runtime make of floats.
 public enum Evaluation {
   /// Evaluates.
   ///
@@ -49,7 +49,7 @@ public enum Evaluation {
     let bytes = try FileContent.read(reference)
     let float = try SampledNetwork(Model.decode(bytes, path: reference))
     let candidate = try Candidate.read(path, standIn: standIn)
-    let quantized = try SampledNetwork(candidate.model)
+    let quantized = try SampledNetwork(candidate.model.summingCodes())
     let plan = try ComparisonPlan(reference: float.model, candidate: quantized.model)
     let floatSession = try float.session(computing: plan.referenceTensors)
     let quantizedSession = try quantized.session(computing: plan.candidateTensors)

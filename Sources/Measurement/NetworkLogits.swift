@@ -5,6 +5,7 @@ public import Datasets
 public import Diagnostics
 public import ONNXModel
 internal import ONNXRuntime
+internal import Quantization
 internal import Tensors
 
 /// The class scores of several networks, sample by sample.
@@ -18,8 +19,7 @@ public struct NetworkLogits: Sendable {
   /// Samples that were left out because they are corrupt.
   public var skipped: [(sample: Sample, error: QuenchError)]
 
-  /// Runs networks over samples at optimization level 0, so that a QDQ model answers as its codes
-  /// do, whatever the CPU.
+  /// Runs networks over samples as `Evaluation` does: a QDQ model sums codes.
   ///
   /// Where a Softmax ends the networks, what it reads is taken.
   /// - Parameters:
@@ -45,7 +45,7 @@ public struct NetworkLogits: Sendable {
       if parts.isEmpty {
         parts.append(try Part("the float model", reference, plan.referenceTensors[index]))
       }
-      parts.append(try Part(name, model, plan.candidateTensors[index]))
+      parts.append(try Part(name, model.summingCodes(), plan.candidateTensors[index]))
     }
     let runners = parts
     let pass = SamplePass(

@@ -27,8 +27,8 @@ public struct SessionOptions: Sendable, Equatable {
   }
 
   /// No graph optimisation, one thread, arena: the setting whose bytes depend neither on the CPU's
-  /// vector width nor on the number of threads. Quantised models run as float simulation, with
-  /// the codes that 32-bit accumulation gives. Parallelism comes from several callers of `run`.
+  /// vector width nor on the number of threads. Quantised models run as float simulation.
+  /// Parallelism comes from several callers of `run`.
   public static let reproducible = SessionOptions()
 }
 

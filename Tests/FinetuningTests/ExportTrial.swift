@@ -194,14 +194,16 @@ struct ExportTrial {
     return all
   }
 
-  /// The export of a graph, run by ONNX Runtime as quench evaluates it.
+  /// The export of a graph, run by ONNX Runtime.
+  ///
+  /// - Parameter codes: in the form that quench evaluates; else the QDQ model as it is.
   func exportedOutputs(
-    _ graph: TrainableGraph, options: SessionOptions = .reproducible
+    _ graph: TrainableGraph, options: SessionOptions = .reproducible, codes: Bool = false
   ) throws -> [Float] {
     let exported = try graph.exported()
     guard let config = exported.config, let scales = exported.scales else { return [] }
     let qdq = try QuantizeGraph.qdq(exported.model, config: config, scales: scales)
-    return try reference(qdq, evaluation, options: options)
+    return try reference(codes ? qdq.summingCodes() : qdq, evaluation, options: options)
   }
 
   /// Each layer on the tape alone, reading what it reads in ONNX Runtime for one sample.
