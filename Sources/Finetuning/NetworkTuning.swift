@@ -158,6 +158,7 @@ public struct NetworkTuning {
       samples, heldBackShare: settings.heldBackShare, isInterleaved: steps.layout == .interleaved,
       policy: policy, cacheBytes: cache
     ) { sample throws(QuenchError) in try SampleLoader.load(sample, steps) }
+    if let input = ptq.model.graph.freeInputs.first { try data.checkShape(reads: input) }
     try data.checkLabels(classes: graph.classes, needed: settings.loss.needsLabels)
     let stepsPerEpoch = (data.trained.count + settings.batch - 1) / settings.batch
     events(

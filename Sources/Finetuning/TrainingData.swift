@@ -3,6 +3,7 @@
 
 public import Datasets
 public import Diagnostics
+internal import ONNXModel
 public import Tensors
 
 /// The samples of a run.
@@ -89,7 +90,7 @@ public final class TrainingData {
     guard !trained.isEmpty else {
       throw QuenchError(
         .data, "no sample is left to train with: \(held.count) of \(usable.count) are held back",
-        try: "more files in `data: calibration`")
+        try: "more files in `data: calibration`, or in the data to train on")
     }
   }
 }
@@ -131,6 +132,16 @@ extension TrainingData {
         at: .file(samples[index].name))
     }
     return tensor.floats
+  }
+
+  /// Refuses samples that are not what the network reads, before any work starts.
+  ///
+  /// - Throws: `.data` naming the first sample: all have its shape.
+  func checkShape(reads input: ValueInfo) throws(QuenchError) {
+    guard let wanted = input.fixedShape, wanted != shape else { return }
+    throw QuenchError(
+      .data, "the sample has shape \(shape), but the model's input \"\(input.name)\" is \(wanted)",
+      at: .file(samples[0].name), try: "change `preprocess:` or `inputs:` in quench.yaml")
   }
 
   /// Refuses labels that the network does not have, before any work starts.

@@ -15,6 +15,9 @@ public enum Quench {
   public static func main() {
     // A closed pipe (`quench status | head`) is no crash: writes fail and are dropped.
     signal(SIGPIPE, SIG_IGN)
+    // Nor is a limit on the size of files: writes fail and are told. A handler, because what is
+    // ignored would be ignored by every command of a build too.
+    signal(SIGXFSZ) { _ in }
     if NinjaMain.isCalled(CommandLine.arguments.first ?? "") {
       exit(NinjaMain.run(Array(CommandLine.arguments.dropFirst())))
     }

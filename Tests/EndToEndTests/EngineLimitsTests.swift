@@ -173,6 +173,22 @@ struct EngineLimitsTests {
     #expect(refused.errors.contains("build.ninja:3:7"), "\(refused.errors)")
   }
 
+  @Test("a limit on the size of files ends the command that meets it, as without us")
+  func fileLimit() throws {
+    let engine = EngineSpace(
+      "rule w\n  command = head -c 3000000 /dev/zero > $out\nbuild big: w\n")
+    let run = try Child.run(
+      "/bin/sh", ["-c", "ulimit -f 2000; exec \(Project.binary) build -f build.ninja -k0"],
+      in: engine.space.path, environment: ["PATH": "/usr/bin:/bin"],
+      output: engine.space.path("out"),
+      errors: engine.space.path("err"))
+    #expect(run == 1)
+    let text = (engine.space.text("out") ?? "") + (engine.space.text("err") ?? "")
+    #expect(text.contains("ended by signal \(SIGXFSZ)"), "\(text)")
+    #expect(try engine.build().status == 0)
+    #expect(engine.space.read("big")?.count == 3_000_000)
+  }
+
   @Test(
     "a full disk stops the build with the system's reason; with space again, it ends right",
     .enabled(if: SystemTests.canMount, "mounting a small tmpfs needs root"))

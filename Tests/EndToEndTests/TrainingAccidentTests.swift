@@ -228,6 +228,20 @@ struct TrainingAccidentTests {
     #expect(FinetuneTests.bytes(project, "full") == FinetuneTests.bytes(project, "fresh"))
   }
 
+  @Test("a limit on the size of files is told like a full disk, and leaves nothing half written")
+  func fileLimit() throws {
+    let project = try Self.built()
+    project.space.write("settings.json", Self.settings(epochs: 8, unfreeze: 0.4))
+    try Self.folder(project, "limited")
+    let command = ([Project.binary] + FinetuneTests.arguments("limited")).joined(separator: " ")
+    let run = try project.run("/bin/sh", ["-c", "ulimit -f 1; exec \(command)"])
+    #expect(run.status == 1, "\(run.errors)")
+    #expect(run.errors.contains("cannot write \"limited/checkpoints/latest.checkpoint\""))
+    let left = try FileManager.default.contentsOfDirectory(
+      atPath: project.space.path("limited/checkpoints"))
+    #expect(left.isEmpty)
+  }
+
   @Test("no data, shapes that change, and labels out of range are told before any work")
   func wrongInput() throws {
     let project = try Self.built()
@@ -253,6 +267,19 @@ struct TrainingAccidentTests {
     let odd = try refusal((good + ["images/odd.png"]).joined(separator: "\n") + "\n")
     #expect(odd.status == 65, "\(odd.errors)")
     #expect(odd.errors.contains("images/odd.png") && odd.errors.contains("[1, 1, 8, 9]"))
+
+    // All of one size that is not the network's: as many numbers in another shape are refused too.
+    for (width, height) in [(9, 8), (16, 4)] {
+      let names = (0..<9).map { "images/other\(width)/\($0).png" }
+      for (seed, name) in names.enumerated() {
+        project.space.write(
+          name, PNG.noise(width: width, height: height, channels: 1, seed: UInt64(seed)))
+      }
+      let other = try refusal(names.joined(separator: "\n") + "\n")
+      #expect(other.status == 65, "\(other.errors)")
+      #expect(other.errors.contains("has shape [1, 1, \(height), \(width)], but the model's input"))
+      #expect(other.errors.contains("is [1, 1, 8, 8]") && other.errors.contains(names[0]))
+    }
 
     let labels = #"{"epochs": 1, "loss": "crossEntropy"}"#
     for label in ["3", "-1"] {
