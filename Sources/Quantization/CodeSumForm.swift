@@ -31,6 +31,8 @@ extension Model {
 
 /// A DequantizeLinear with constant parameters.
 private struct Dequantizer {
+  /// What it makes.
+  let values: String
   /// The integer tensor it reads.
   let codes: String
   let scales: Tensor
@@ -68,8 +70,14 @@ private struct CodeSumWriter {
   private let consumers: [String: [Int]]
   private let outputs: Set<String>
   private var rewriter: GraphRewriter
-  /// By what a DequantizeLinear reads: its codes as floats, or the one of a weight or bias.
+  /// By what a DequantizeLinear makes: the same codes as floats.
   private var floats: [String: String] = [:]
+  /// Layers whose bias the node of this index adds.
+  private var unbiased: [Int: CodeLayer] = [:]
+  /// By QuantizeLinear: what it reads instead, already in its steps.
+  private var inSteps: [Int: String] = [:]
+  /// Relus and Clips that do nothing any more.
+  private var dropped: Set<Int> = []
 
   init(_ graph: Graph) {
     self.graph = graph
@@ -86,41 +94,50 @@ private struct CodeSumWriter {
     var layers: [Int: CodeLayer] = [:]
     for index in graph.nodes.indices { layers[index] = layer(at: index) }
     if layers.isEmpty { return nil }
-    var finishing: [Int: CodeLayer] = [:]
-    var quantizers: [Int: String] = [:]
-    var dropped: Set<Int> = []
     for (index, node) in graph.nodes.enumerated() where !dropped.contains(index) {
-      var node = node
       if let layer = layers[index] {
-        node.inputs[0] = float(layer.input)
-        node.inputs[1] = float(layer.weight)
-        if let bias = layer.bias, layer.biasNode == nil { node.inputs[2] = float(bias) }
-        if let add = layer.biasNode { finishing[add] = layer }
-      } else if let layer = finishing[index], let bias = layer.bias {
-        let position = node.inputs.firstIndex { dequantizer($0)?.codes == bias.codes } ?? 1
-        node.inputs[position] = float(bias)
-      }
-      guard let layer = layers[index] ?? finishing[index], layer.biasNode ?? index == index else {
-        if let source = quantizers[index] {
-          node.inputs[0] = source
-          node.inputs[1] = rewriter.addConstant("\(source)_scale", Tensor(floats: [1], shape: []))
-        }
+        write(layer, node)
+      } else if let layer = unbiased[index] {
+        finish(layer, node)
+      } else if let source = inSteps[index] {
+        var quantizer = node
+        quantizer.inputs[0] = source
+        quantizer.inputs[1] = rewriter.addConstant(
+          "\(source)_scale", Tensor(floats: [1], shape: []))
+        rewriter.nodes.append(quantizer)
+      } else {
         rewriter.nodes.append(node)
-        continue
       }
-      let sums = rewriter.newName("\(layer.result)_sums")
-      node.outputs[0] = sums
-      rewriter.nodes.append(node)
-      guard let reader = reader(of: layer.result) else {
-        multiply(sums, layer.steps, layer, into: layer.result)
-        continue
-      }
-      let steps = rewriter.newName("\(layer.result)_in_steps")
-      multiply(sums, layer.steps.map { $0 / reader.scale }, layer, into: steps)
-      quantizers[reader.node] = steps
-      reader.limiter.map { _ = dropped.insert($0) }
     }
     return rewriter.finish()
+  }
+
+  private mutating func write(_ layer: CodeLayer, _ node: Node) {
+    var node = node
+    node.inputs[0] = float(layer.input)
+    node.inputs[1] = float(layer.weight)
+    guard let add = layer.biasNode else { return finish(layer, node) }
+    unbiased[add] = layer
+    rewriter.nodes.append(node)
+  }
+
+  /// Writes the last node of a layer, which adds the bias where there is one, and the scaling.
+  private mutating func finish(_ layer: CodeLayer, _ node: Node) {
+    var node = node
+    if let bias = layer.bias {
+      let codes = float(bias)
+      node.inputs = node.inputs.map { $0 == bias.values ? codes : $0 }
+    }
+    let sums = rewriter.newName("\(layer.result)_sums")
+    node.outputs[0] = sums
+    rewriter.nodes.append(node)
+    guard let reader = reader(of: layer.result) else {
+      return multiply(sums, layer.steps, layer, into: layer.result)
+    }
+    let steps = rewriter.newName("\(layer.result)_in_steps")
+    multiply(sums, layer.steps.map { $0 / reader.scale }, layer, into: steps)
+    inSteps[reader.node] = steps
+    if let limiter = reader.limiter { dropped.insert(limiter) }
   }
 
   private mutating func multiply(
@@ -137,7 +154,7 @@ private struct CodeSumWriter {
 
   /// The codes less their zero point, as floats.
   private mutating func float(_ dequantizer: Dequantizer) -> String {
-    if let known = floats[dequantizer.codes] { return known }
+    if let known = floats[dequantizer.values] { return known }
     let ones = [Float](repeating: 1, count: dequantizer.scales.count)
     let scale = rewriter.addConstant(
       "\(dequantizer.codes)_ones", Tensor(floats: ones, shape: dequantizer.scales.shape))
@@ -149,7 +166,7 @@ private struct CodeSumWriter {
         inputs: [dequantizer.codes, scale] + (dequantizer.zeroPoint.map { [$0] } ?? []),
         outputs: [result],
         attributes: isPerAxis ? [Attribute("axis", .int(Int64(dequantizer.axis)))] : []))
-    floats[dequantizer.codes] = result
+    floats[dequantizer.values] = result
     return result
   }
 }
@@ -169,7 +186,7 @@ extension CodeSumWriter {
     else { return nil }
     let zeroPoint = node.inputs.count > 2 && !node.inputs[2].isEmpty ? node.inputs[2] : nil
     return Dequantizer(
-      codes: node.inputs[0], scales: scales, zeroPoint: zeroPoint,
+      values: tensor, codes: node.inputs[0], scales: scales, zeroPoint: zeroPoint,
       axis: node.int("axis", default: 1))
   }
 

@@ -570,11 +570,11 @@ def w8_rows():
             longer["padding"] = 0
         number = few(network)
         rows.append(Row("w8", network, "ptq", {}, kind="ptq", few=number))
-        for seed in SEEDS[:1] if network == "resnet56" else SEEDS:
+        for seed in SEEDS:
             rows.append(Row("w8", network, "auto", {}, seed, few=number))
             rows.append(Row("w8", network, "longer", longer, seed, few=number))
-        rows.append(Row("w8", network, "labels", LABELS, 1, few=number))
-        rows.append(Row("w8", network, CONTROL, LABELS, 1, kind="control", few=number))
+            rows.append(Row("w8", network, "labels", LABELS, seed, few=number))
+            rows.append(Row("w8", network, CONTROL, LABELS, seed, kind="control", few=number))
     return rows
 
 

@@ -10,7 +10,11 @@ internal import Pipeline
 
 struct EvaluateCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "evaluate", abstract: "Compare the quantized network with the FP32 one.")
+    commandName: "evaluate", abstract: "Compare the quantized network with the FP32 one.",
+    discussion: """
+      INT8 layers sum up integer codes, exactly, and scale the sums: their figures depend neither \
+      on the processor nor on the runtime's order of summation.
+      """)
 
   @OptionGroup var stage: StageOptions
   @Option(help: "The folded FP32 model.") var model: String
