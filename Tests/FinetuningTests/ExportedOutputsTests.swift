@@ -95,7 +95,7 @@ struct ExportedOutputsTests {
     arguments: [
       ("resnet20_cifar10", WeightPlan.perChannel), ("resnet20_cifar10", .perTensor),
       ("resnet56_cifar10", .perChannel), ("mobilenet_v1_025", .perChannel),
-      ("mobilenet_v2", .perChannel),
+      ("mobilenet_v2", .perChannel), ("cct_cifar10", .perChannel),
     ])
   func published(_ name: String, _ plan: WeightPlan) throws {
     let (trial, graph, _) = try Self.trained(name, plan)
@@ -106,9 +106,12 @@ struct ExportedOutputsTests {
         classes: graph.classes)
       #expect(found.otherClasses == 0, "\(found)")
       #expect(found.within == found.samples, "\(found)")
-      // Means over many pixels are still sums of floats, and may fall to either side of a tie.
-      #expect(Double(found.equal) >= 0.99 * Double(found.samples), "\(found)")
-      #expect(found.largest < 0.1, "\(found)")
+      // Means over many pixels, and a transformer's attention, are sums of floats still, and may
+      // fall to either side of a tie.
+      let isTransformer = name == "cct_cifar10"
+      #expect(
+        Double(found.equal) >= (isTransformer ? 0.9 : 0.99) * Double(found.samples), "\(found)")
+      #expect(found.largest < (isTransformer ? 0.5 : 0.1), "\(found)")
     }
   }
 
