@@ -205,6 +205,7 @@ extension TrainingRun {
     }
     let rates = settings.rates(at: state.step, of: state.total)
     if rates.scales > 0 { frozen?.addScaleGradients(network.codedWeights) }
+    frozen?.clearGradients(network.codedWeights)
     optimizer.step(.weights, of: network.parameters, rate: rates.weights)
     optimizer.step(.scales, of: network.parameters, rate: rates.scales)
     losses.append(Float(loss))

@@ -127,6 +127,16 @@ struct FrozenWeights: Sendable, Equatable {
     }
   }
 
+  /// Takes away what moves nothing: it would only count in the norm that is clipped.
+  func clearGradients(_ coded: [CodedWeight]) {
+    for weight in coded {
+      let codes = codes[weight.index]
+      for element in codes.indices where codes[element] != FrozenWeights.free {
+        weight.weight.gradient[element] = 0
+      }
+    }
+  }
+
   /// Puts frozen elements back to their codes, of the scales as they are now.
   func hold(_ coded: [CodedWeight]) {
     for weight in coded {
