@@ -154,7 +154,7 @@ final class LayerWeight {
   /// Calls the kernels with input and output channels exchanged: input channels `first` to
   /// `first + count` are what the kernels call o.
   func withTransposedChannels(
-    _ first: Int, _ count: Int, _ machine: TapeMachine,
+    _ first: Int, _ count: Int, _ machine: TapeMachine, codes: Bool = false,
     _ body: (UnsafePointer<ck_train_weights>) -> Void
   ) {
     withScales { scales, scaleCount in
@@ -162,7 +162,8 @@ final class LayerWeight {
         var weights = ck_train_weights(
           o: count, i: shape.o, k: shape.k, so: strides.i, si: strides.o, sk: strides.k,
           values: values + first * strides.i * machine.elementSize, scales: scales,
-          scale_count: scaleCount, scales_follow_i: 1, low: range.low, high: range.high, codes: 0)
+          scale_count: scaleCount, scales_follow_i: 1, low: range.low, high: range.high,
+          codes: codes ? 1 : 0)
         body(&weights)
       }
     }

@@ -48,6 +48,12 @@ final class TapeMachine {
 
   func makeBuffer(_ elements: Int) -> TapeBuffer { arena.take(bytes: elements * elementSize) }
 
+  func makeBuffer(_ values: [Float]) -> TapeBuffer {
+    let buffer = makeBuffer(values.count)
+    write(values, to: buffer)
+    return buffer
+  }
+
   /// Copies Swift numbers into a buffer.
   func write(_ values: [Float], to buffer: TapeBuffer) {
     if elementSize == 4 {

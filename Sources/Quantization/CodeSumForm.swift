@@ -131,7 +131,8 @@ private struct CodeSumWriter {
     let sums = rewriter.newName("\(layer.result)_sums")
     node.outputs[0] = sums
     rewriter.nodes.append(node)
-    guard let reader = reader(of: layer.result) else {
+    // No integer engine requantizes a transposed convolution on the way.
+    guard node.opType != "ConvTranspose", let reader = reader(of: layer.result) else {
       return multiply(sums, layer.steps, layer, into: layer.result)
     }
     let steps = rewriter.newName("\(layer.result)_in_steps")

@@ -9,11 +9,36 @@
 struct CodeSum {
   /// One per output channel, in steps of the products; nil for none.
   let bias: TapeBuffer?
+  /// One per output channel: s_x · s_w.
+  let steps: [Float]
   /// One per output channel: from a sum to the result.
-  let scales: TapeBuffer
-  let limits: (low: Double, high: Double)
+  var scales: TapeBuffer
+  var limits: (low: Double, high: Double)
   /// Whether the result is in steps of its reader.
-  let isInSteps: Bool
+  var isInSteps: Bool
+}
+
+extension CodeSum {
+  /// How a layer's sums become its result, with no limits; nil where the layer is not quantized or
+  /// not evaluated.
+  ///
+  /// - Parameter channels: of the output, all groups.
+  init?(
+    source: LayerInput, weight: LayerWeight, bias: TapeParameter?, channels: Int,
+    _ machine: TapeMachine
+  ) {
+    guard machine.sumsCodes, let quantizer = source.quantizer, let scales = weight.scales,
+      bias?.rounding != nil || bias == nil
+    else { return nil }
+    let activation = Float(quantizer.step(machine))
+    let each = scales.parameter.values
+    let steps = (0..<channels).map { activation * each[$0 % each.count] }
+    self.steps = steps
+    self.bias = bias.map { machine.makeBuffer($0.codes(steps: steps)) }
+    self.scales = machine.makeBuffer(steps)
+    limits = (-.infinity, .infinity)
+    isInSteps = false
+  }
 }
 
 extension ConvolutionLayer {
@@ -24,31 +49,22 @@ extension ConvolutionLayer {
   /// since those are limits themselves.
   /// Source: ONNX Runtime, `QLinearConv` of the CPU and the fusions that lead to it.
   func codeSum(_ machine: TapeMachine) -> CodeSum? {
-    guard machine.sumsCodes, let quantizer = source.quantizer, let scales = weight.scales,
-      bias?.rounding != nil || bias == nil
+    guard
+      var sum = CodeSum(
+        source: source, weight: weight, bias: bias, channels: weight.shape.o, machine)
     else { return nil }
-    let activation = Float(quantizer.step(machine))
-    let each = scales.parameter.values
-    let steps = (0..<weight.shape.o).map { activation * each[$0 % each.count] }
-    let codes = bias.map { buffer($0.codes(steps: steps), machine) }
     let next = Float(reader?.step(machine) ?? 0)
     func code(_ limit: Double) -> Double {
       Double((Float(limit) / next).rounded(.toNearestOrEven))
     }
     guard let reader, code(limits.low) <= reader.range.low, code(limits.high) >= reader.range.high
     else {
-      return CodeSum(
-        bias: codes, scales: buffer(steps, machine), limits: limits, isInSteps: false)
+      sum.limits = limits
+      return sum
     }
-    return CodeSum(
-      bias: codes, scales: buffer(steps.map { $0 / next }, machine),
-      limits: (-.infinity, .infinity), isInSteps: true)
-  }
-
-  private func buffer(_ values: [Float], _ machine: TapeMachine) -> TapeBuffer {
-    let made = machine.makeBuffer(values.count)
-    machine.write(values, to: made)
-    return made
+    sum.scales = machine.makeBuffer(sum.steps.map { $0 / next })
+    sum.isInSteps = true
+    return sum
   }
 
   /// Finds the layers whose results go through one fake quantizer and nowhere else.
@@ -71,6 +87,7 @@ extension ConvolutionLayer {
       }
       let isAlone = found.allSatisfy {
         $0 === quantizer || ($0 as? ConvolutionLayer)?.source.quantizer === quantizer
+          || ($0 as? TransposedConvolution)?.source.quantizer === quantizer
       }
       if isAlone { layer.reader = quantizer }
     }

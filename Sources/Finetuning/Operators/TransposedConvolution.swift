@@ -58,13 +58,15 @@ final class TransposedConvolution: TapeOperator {
     return g
   }
 
-  /// What the layer reads, fake-quantized.
-  private func quantizedInput(_ machine: TapeMachine) -> (TapeBuffer?, UnsafeRawPointer) {
+  /// What the layer reads, fake-quantized or as codes.
+  private func quantizedInput(
+    _ machine: TapeMachine, codes: Bool = false
+  ) -> (TapeBuffer?, UnsafeRawPointer) {
     let tensor = source.tensor
     guard source.quantizer != nil else { return (nil, UnsafeRawPointer(tensor.pointer)) }
     let count = tensor.elements(machine.count)
     let buffer = machine.makeBuffer(count)
-    var grid = source.grid(machine)
+    var grid = source.grid(machine, codes: codes)
     machine.kernels.quantizer_forward(
       machine.pool, count, &grid, tensor.pointer, buffer.pointer)
     return (buffer, UnsafeRawPointer(buffer.pointer))
@@ -73,12 +75,14 @@ final class TransposedConvolution: TapeOperator {
   func forward(_ machine: TapeMachine) {
     var g = geometry(machine)
     let size = machine.elementSize
-    let (held, x) = quantizedInput(machine)
+    let sum = CodeSum(
+      source: source, weight: weight, bias: bias, channels: output.image.channels, machine)
+    let (held, x) = quantizedInput(machine, codes: sum != nil)
     let packed = machine.makeBuffer(
       machine.kernels.packed_count(g.o * weight.shape.k, g.c))
     withExtendedLifetime(held) {
       for index in 0..<group {
-        weight.withTransposedChannels(index * g.o, g.o, machine) {
+        weight.withTransposedChannels(index * g.o, g.o, machine, codes: sum != nil) {
           machine.kernels.weights_pack_input(machine.pool, $0, &g, packed.pointer)
         }
         machine.kernels.conv_input(
@@ -86,14 +90,20 @@ final class TransposedConvolution: TapeOperator {
           output.pointer + index * g.c * size)
       }
     }
-    guard let bias else { return }
+    if let bias = sum?.bias ?? bias?.data { change(by: CK_BINARY_ADD, bias, machine) }
+    if let scales = sum?.scales { change(by: CK_BINARY_MUL, scales, machine) }
+  }
+
+  /// Adds one number a channel to the output, or multiplies by it.
+  private func change(by function: ck_train_binary, _ each: TapeBuffer, _ machine: TapeMachine) {
+    let channels = output.image.channels
     var nest = TapeNest(
-      extents: [output.elements(machine.count) / output.image.channels, output.image.channels],
-      a: [output.image.channels, 1], b: [0, 1], y: [output.image.channels, 1]
+      extents: [output.elements(machine.count) / channels, channels], a: [channels, 1],
+      b: [0, 1], y: [channels, 1]
     ).nest
     machine.kernels.binary(
-      machine.pool, CK_BINARY_ADD, &nest, -.infinity, .infinity, output.pointer,
-      bias.data.pointer, output.pointer)
+      machine.pool, function, &nest, -.infinity, .infinity, output.pointer, each.pointer,
+      output.pointer)
   }
 
   func backward(_ machine: TapeMachine) {
