@@ -4,23 +4,25 @@
 internal import CKernels
 public import Diagnostics
 
-/// SHA-256 through OpenSSL's libcrypto, loaded on first use so that a null build never pays for it.
+/// SHA-256. Large contents go through OpenSSL's libcrypto, loaded when the first one comes.
 public struct SHA256: ~Copyable {
   private let context: OpaquePointer
 
   /// A fresh digest.
   ///
-  /// - Throws: `.unavailable` when libcrypto is not installed.
+  /// - Throws: `.work` when memory is short.
   public init() throws(QuenchError) {
     guard let context = ck_sha256_new() else {
-      throw QuenchError(
-        .unavailable, "libcrypto.so.3 (OpenSSL 3) was not found",
-        try: "apt-get install libssl3")
+      throw QuenchError(.work, "there is no memory for a digest")
     }
     self.context = context
   }
 
   deinit { ck_sha256_free(context) }
+
+  /// Whether libcrypto is there. Without it, large contents are digested more slowly on processors that
+  /// have no SHA extensions.
+  public static var hasLibrary: Bool { ck_sha256_has_library() != 0 }
 
   /// Adds bytes.
   public func update(_ bytes: UnsafeRawBufferPointer) {

@@ -36,8 +36,12 @@ final class BuildLock {
         }
       }
     }
-    _ = ftruncate(file, 0)
-    _ = FileSystem.writeAll(file, Array("\(getpid())\n".utf8))
+    // Always as long as the longest number, so that nothing has to be cut: cutting and growing a file
+    // costs more than all else here.
+    var text = Array("\(getpid())".utf8)
+    while text.count < 10 { text.append(UInt8(ascii: " ")) }
+    text.append(UInt8(ascii: "\n"))
+    _ = pwrite(file, text, text.count, 0)
   }
 
   deinit { close(descriptor) }
@@ -53,8 +57,8 @@ final class BuildLock {
   /// The device of the state directory, if the file system gives a file that was looked at another
   /// stamp with its next change, however soon that is (Linux 6.13, "multigrain timestamps").
   ///
-  /// Found out by doing it: coarse clocks step once in 1 to 10 ms, so that many changes within two
-  /// milliseconds would share stamps.
+  /// Found out by doing it: coarse clocks step once in 1 to 10 ms, so that of these changes within two
+  /// milliseconds most would share stamps.
   func probe() -> UInt64? {
     var last = cs_identity()
     var first: UInt8 = 0
@@ -62,7 +66,7 @@ final class BuildLock {
       return nil
     }
     let started = cs_monotonic()
-    for _ in 0..<24 {
+    for _ in 0..<10 {
       var now = cs_identity()
       guard pwrite(descriptor, &first, 1, 0) == 1, cs_identify_open(descriptor, &now) == 0,
         now.modified > last.modified, now.changed > last.changed

@@ -71,6 +71,9 @@ public struct BuildOptions: Sendable {
 
   private var givenEnvironment: [String: String]?
 
+  /// `environment` is not the process's.
+  var hasOwnEnvironment: Bool { givenEnvironment != nil }
+
   private static var physicalMemory: Int64 {
     Int64(sysconf(Int32(_SC_PHYS_PAGES))) * Int64(sysconf(Int32(_SC_PAGESIZE)))
   }

@@ -16,20 +16,34 @@ final class FileStates {
   let log: TraceLog
   private(set) var graph: Graph
 
-  /// Content ids, -1 for files that were not looked at in this build.
-  @exclusivity(unchecked) private var contents: [Int32] = []
-  @exclusivity(unchecked) private var identities: [Identity] = []
-  @exclusivity(unchecked) private var isSettled: [Bool] = []
-  @exclusivity(unchecked) private var keepsText: [Bool] = []
-  /// When a file's content was first known and last seen to change, in events of this build.
-  @exclusivity(unchecked) private var knownAt: [Int32] = []
-  @exclusivity(unchecked) private var changedAt: [Int32] = []
-  /// When it was last looked at, likewise.
-  @exclusivity(unchecked) private var lookedAt: [Int32] = []
+  /// What is known of one file. All zeros: nothing.
+  private struct State: BitwiseCopyable {
+    var identity: Identity
+    /// Of its content, the complement of the id; 0 for a file that was not looked at in this build.
+    var complement: Int32
+    /// When its content was first known and last seen to change, in events of this build.
+    var knownAt: Int32
+    var changedAt: Int32
+    /// When it was last looked at, likewise.
+    var lookedAt: Int32
+    var isSettled: Bool
+    var keepsText: Bool
+    /// Its edge would make it anew: set by dry runs and questions only.
+    var isPending: Bool
+
+    var isKnown: Bool { complement != 0 }
+    var content: Int32 {
+      get { ~complement }
+      set { complement = ~newValue }
+    }
+  }
+
+  /// By node. Most builds look at a few of all files, and touch no more of this.
+  @exclusivity(unchecked) private var states: Column<State> = Column()
+  /// Nodes whose content is known, in the order in which they were looked at.
+  @exclusivity(unchecked) private var order: Column<Int32> = Column()
   /// Counts events; a command remembers the count at which it started.
   private(set) var clock: Int32 = 1
-  /// Edges whose outputs would be made anew: set by dry runs and questions only.
-  @exclusivity(unchecked) private var pending: [Bool] = []
   /// What a glance saw before this build, by node: numbers in its certificate, -1 for others.
   /// Serves first looks only, and none after a command started.
   private var early: Glance?
@@ -50,14 +64,8 @@ final class FileStates {
   func restart(with graph: Graph) {
     self.graph = graph
     early = nil
-    contents.removeAll(keepingCapacity: true)
-    identities.removeAll(keepingCapacity: true)
-    isSettled.removeAll(keepingCapacity: true)
-    keepsText.removeAll(keepingCapacity: true)
-    knownAt.removeAll(keepingCapacity: true)
-    changedAt.removeAll(keepingCapacity: true)
-    lookedAt.removeAll(keepingCapacity: true)
-    pending.removeAll(keepingCapacity: true)
+    states = Column()
+    order = Column()
   }
 
   /// Takes over what was seen a moment ago, so that no file is looked at twice.
@@ -85,14 +93,14 @@ final class FileStates {
 
   /// Whether this build looked at the file itself.
   func wasLookedAt(_ node: Int32) -> Bool {
-    Int(node) < contents.count && contents[Int(node)] >= 0
+    Int(node) < states.count && states[Int(node)].isKnown
   }
 
   /// Files of a certificate that this build found to be other than it tells.
   func differing(from certificate: Certificate.Reader) -> [Int32] {
     certified.indices.compactMap { index in
       let node = certified[index]
-      guard node >= 0, wasLookedAt(node), identities[Int(node)] != certificate.identity(index)
+      guard node >= 0, wasLookedAt(node), states[Int(node)].identity != certificate.identity(index)
       else { return nil }
       return node
     }
@@ -102,11 +110,11 @@ final class FileStates {
   func forgetEarlyLooks() { early = nil }
 
   private func look(_ node: Int32) throws(QuenchError) -> Identity? {
-    if let early, let certificate = early.certificate, contents[Int(node)] < 0,
+    if let early, let certificate = early.certificate, !states[Int(node)].isKnown,
       Int(node) < earlyOf.count, earlyOf[Int(node)] >= 0
     {
       let index = Int(earlyOf[Int(node)])
-      let identity = early.changed[index] ?? certificate.identity(index)
+      let identity = early.changed[Int32(index)] ?? certificate.identity(index)
       return identity.inode == 0 ? nil : identity
     }
     return try files.measured(.look) { () throws(QuenchError) -> Identity? in
@@ -117,16 +125,18 @@ final class FileStates {
   /// Every file that this build looked at, with what was seen; nil when one of them could change
   /// without notice. Without aliases that always count as changed.
   func looked() -> [(path: Int32, identity: Identity)]? {
+    var nodes = Array(order[0..<order.count])
+    nodes.sort()
     var seen: [(path: Int32, identity: Identity)] = []
-    seen.reserveCapacity(contents.count)
-    for index in contents.indices where contents[index] >= 0 {
-      let node = Int32(index)
-      guard isSettled[index] else { return nil }
-      if contents[index] == TraceLog.always { continue }
+    seen.reserveCapacity(nodes.count)
+    for node in nodes {
+      let state = states[Int(node)]
+      guard state.isSettled else { return nil }
+      if state.content == TraceLog.always { continue }
       let edge = graph.producer(node)
       // An alias is what its members are; without members, it is a file that must stay absent.
       if edge >= 0, graph.isPhony(edge), !graph.inputs(edge).isEmpty { continue }
-      seen.append((node, identities[index]))
+      seen.append((node, state.identity))
     }
     return seen
   }
@@ -137,22 +147,14 @@ final class FileStates {
   }
 
   private func grow(to node: Int) {
-    guard node >= contents.count else { return }
-    let more = max(paths.count, node + 1) * 5 / 4 + 16 - contents.count
-    contents.append(contentsOf: repeatElement(-1, count: more))
-    identities.append(contentsOf: repeatElement(Identity(), count: more))
-    isSettled.append(contentsOf: repeatElement(false, count: more))
-    keepsText.append(contentsOf: repeatElement(false, count: more))
-    knownAt.append(contentsOf: repeatElement(0, count: more))
-    changedAt.append(contentsOf: repeatElement(0, count: more))
-    lookedAt.append(contentsOf: repeatElement(0, count: more))
-    pending.append(contentsOf: repeatElement(false, count: more))
+    guard node >= states.count else { return }
+    states.extendWithZeros(to: max(paths.count, node + 1) * 5 / 4 + 16)
   }
 
   /// The content of a file as first seen in this build.
   @inline(__always)
   func current(_ node: Int32) throws(QuenchError) -> Int32 {
-    if Int(node) < contents.count, contents[Int(node)] >= 0 { return contents[Int(node)] }
+    if Int(node) < states.count, states[Int(node)].isKnown { return states[Int(node)].content }
     return try refresh(node)
   }
 
@@ -166,8 +168,8 @@ final class FileStates {
   /// content is known without, so that commands may run while others of its kind are read.
   func isThere(_ node: Int32) throws(QuenchError) -> Bool {
     grow(to: Int(node))
-    guard contents[Int(node)] < 0 else { return try exists(node) }
-    lookedAt[Int(node)] = clock
+    guard !states[Int(node)].isKnown else { return try exists(node) }
+    states[Int(node)].lookedAt = clock
     let identity = try look(node)
     if let identity, log.content(node, seenAs: identity) == nil { return true }
     try see(node, identity)
@@ -175,48 +177,50 @@ final class FileStates {
   }
 
   func identity(_ node: Int32) -> Identity? {
-    Int(node) < identities.count && contents[Int(node)] >= 0 && identities[Int(node)].inode != 0
-      ? identities[Int(node)] : nil
+    guard wasLookedAt(node), states[Int(node)].identity.inode != 0 else { return nil }
+    return states[Int(node)].identity
   }
 
   /// Whether the file has changed, or may have, since an event of this build.
   func changed(_ node: Int32, since start: Int32) -> Bool {
-    Int(node) < changedAt.count && changedAt[Int(node)] > start
+    Int(node) < states.count && states[Int(node)].changedAt > start
   }
 
   func isKnown(_ node: Int32, since start: Int32) -> Bool {
-    Int(node) < knownAt.count && knownAt[Int(node)] > 0 && knownAt[Int(node)] <= start
+    guard Int(node) < states.count else { return false }
+    let known = states[Int(node)].knownAt
+    return known > 0 && known <= start
   }
 
   /// The content of a file that was looked at.
-  func known(_ node: Int32) -> Int32 { contents[Int(node)] }
+  func known(_ node: Int32) -> Int32 { states[Int(node)].content }
 
   func setPending(_ node: Int32) {
     grow(to: Int(node))
-    pending[Int(node)] = true
+    states[Int(node)].isPending = true
   }
 
-  func isPending(_ node: Int32) -> Bool { Int(node) < pending.count && pending[Int(node)] }
+  func isPending(_ node: Int32) -> Bool {
+    Int(node) < states.count && states[Int(node)].isPending
+  }
 
   /// Asks for the text of this file to be kept whenever it is read.
   func keepText(_ node: Int32) {
     grow(to: Int(node))
-    keepsText[Int(node)] = true
+    states[Int(node)].keepsText = true
   }
 
   /// The content of a file at some time after an event of this build.
   @discardableResult
   func refresh(_ node: Int32, after event: Int32) throws(QuenchError) -> Int32 {
-    if Int(node) < contents.count, contents[Int(node)] >= 0, lookedAt[Int(node)] >= event {
-      return contents[Int(node)]
-    }
+    if wasLookedAt(node), states[Int(node)].lookedAt >= event { return states[Int(node)].content }
     return try refresh(node)
   }
 
   /// Takes a look at a file that somebody had a moment ago.
   func refresh(_ node: Int32, seenAs identity: Identity) throws(QuenchError) {
     grow(to: Int(node))
-    lookedAt[Int(node)] = clock
+    states[Int(node)].lookedAt = clock
     try take(node, identity)
   }
 
@@ -224,7 +228,7 @@ final class FileStates {
   @discardableResult
   func refresh(_ node: Int32) throws(QuenchError) -> Int32 {
     grow(to: Int(node))
-    lookedAt[Int(node)] = clock
+    states[Int(node)].lookedAt = clock
     let edge = graph.producer(node)
     if edge >= 0, graph.isPhony(edge), let content = try alias(node, edge) {
       note(node, content, nil, settled: true)
@@ -245,10 +249,10 @@ final class FileStates {
 
   @discardableResult
   private func take(_ node: Int32, _ identity: Identity) throws(QuenchError) -> Int32 {
-    let old = contents[Int(node)]
-    if old >= 0, isSettled[Int(node)], identities[Int(node)] == identity { return old }
+    let old = states[Int(node)]
+    if old.isKnown, old.isSettled, old.identity == identity { return old.content }
     if let content = log.content(node, seenAs: identity),
-      !keepsText[Int(node)] || log.texts[content] != nil
+      !old.keepsText || log.texts[content] != nil
     {
       note(node, content, identity, settled: true)
       return content
@@ -260,16 +264,18 @@ final class FileStates {
 
   private func note(_ node: Int32, _ content: Int32, _ identity: Identity?, settled: Bool) {
     let index = Int(node)
-    let isNew = contents[index] < 0
-    let touched = identity.map { $0.modified != identities[index].modified } ?? false
-    if isNew {
-      knownAt[index] = tick()
-    } else if contents[index] != content || touched {
-      changedAt[index] = tick()
+    let state = states[index]
+    if !state.isKnown {
+      order.append(node)
+      states[index].knownAt = tick()
+    } else if state.content != content
+      || identity.map({ $0.modified != state.identity.modified }) == true
+    {
+      states[index].changedAt = tick()
     }
-    contents[index] = content
-    if let identity { identities[index] = identity }
-    isSettled[index] = settled
+    states[index].content = content
+    if let identity { states[index].identity = identity }
+    states[index].isSettled = settled
   }
 
   private func digest(_ node: Int32, _ identity: Identity) throws(QuenchError) -> Int32 {
@@ -278,7 +284,7 @@ final class FileStates {
     if identity.isDirectory {
       let listing = try files.listing(path)
       guard let digest = Digest.of({ update in listing.withUnsafeBytes { update($0) } }) else {
-        throw FileStates.noCrypto
+        throw FileStates.noMemory
       }
       let after = try files.identity(path) ?? Identity()
       return record(
@@ -290,11 +296,11 @@ final class FileStates {
       var bytes: [UInt8] = []
       identity.append(to: &bytes)
       guard let digest = Digest.of({ update in bytes.withUnsafeBytes { update($0) } }) else {
-        throw FileStates.noCrypto
+        throw FileStates.noMemory
       }
       return record(node, .file, digest, identity, settled: true)
     }
-    let keeps = keepsText[Int(node)] && identity.size <= 256 << 10
+    let keeps = states[Int(node)].keepsText && identity.size <= 256 << 10
     var text: [UInt8] = []
     var settled = false
     var seen = identity
@@ -316,7 +322,7 @@ final class FileStates {
       }
       if stable { break }
     }
-    guard let found else { throw FileStates.noCrypto }
+    guard let found else { throw FileStates.noMemory }
     let content = record(node, .file, found, seen, settled: settled)
     if keeps { log.remember(content, text) }
     return content
@@ -344,7 +350,7 @@ final class FileStates {
     var bytes: [UInt8] = []
     for member in members {
       // An alias may be asked for again after its members were made.
-      let content = contents[Int(node)] >= 0 ? try refresh(member) : try current(member)
+      let content = wasLookedAt(node) ? try refresh(member) : try current(member)
       if content == TraceLog.always { return TraceLog.always }
       paths.withBytes(member) { bytes.append(contentsOf: $0) }
       bytes.append(0)
@@ -354,9 +360,7 @@ final class FileStates {
     return log.content(node, .alias, Digest(mixing: bytes))
   }
 
-  private static var noCrypto: QuenchError {
-    QuenchError(
-      .unavailable, "libcrypto.so.3 (OpenSSL 3) with SHA256_Init was not found",
-      try: "apt-get install libssl3")
+  private static var noMemory: QuenchError {
+    QuenchError(.work, "there is no memory for a digest")
   }
 }

@@ -283,6 +283,6 @@ struct FieldKey: FieldSink {
     log.contentDigest[Int(id)].append(to: &bytes)
   }
 
-  /// SHA-256 of it all; nil without libcrypto.
+  /// SHA-256 of it all; nil when memory is short.
   var digest: Digest? { Digest.of { update in bytes.withUnsafeBytes { update($0) } } }
 }

@@ -47,19 +47,19 @@ final class Runner {
   private var isEnding = false
   /// When that was, by the monotonic clock.
   private var signaled: Int64 = 0
-  /// `NAME=value`, ended by nil; the first entry is left out for children that tell no progress.
-  private let environment: UnsafeMutableBufferPointer<UnsafeMutablePointer<CChar>?>
+  private let environment: ChildEnvironment
   /// What children read: nothing.
   private let nothing: Int32
   private var piece = [UInt8](repeating: 0, count: 1 << 16)
 
   /// - Parameter wake: a descriptor that becomes readable to interrupt, not owned.
   init(
-    files: FileSystem, tools: ToolTable, environment: [String: String], ownExecutable: String?,
+    files: FileSystem, tools: ToolTable, environment: ChildEnvironment, ownExecutable: String?,
     wake: Int32
   ) throws(QuenchError) {
     self.files = files
     self.tools = tools
+    self.environment = environment
     self.ownExecutable = ownExecutable
     self.wake = wake
     let empty = open("/dev/null", O_RDONLY | O_CLOEXEC)
@@ -73,21 +73,10 @@ final class Runner {
     guard signals >= 0 else {
       throw QuenchError(.work, "cannot watch for signals: \(reason())")
     }
-    var values = environment
-    if let ownExecutable, let slash = ownExecutable.lastIndex(of: "/") {
-      // Last, so that it never hides another program.
-      values["PATH"] = (values["PATH"].map { $0 + ":" } ?? "") + ownExecutable[..<slash]
-    }
-    values["QUENCH_PROGRESS_FD"] = nil
-    let entries = values.sorted { $0.key < $1.key }.map { strdup("\($0.key)=\($0.value)") }
-    self.environment = .allocate(capacity: entries.count + 2)
-    _ = self.environment.initialize(from: [strdup("QUENCH_PROGRESS_FD=3")] + entries + [nil])
   }
 
   deinit {
     close(nothing)
-    for entry in environment { free(entry) }
-    environment.deallocate()
     close(signals)
     pthread_sigmask(SIG_SETMASK, &oldMask, nil)
   }
@@ -141,13 +130,12 @@ final class Runner {
 
   /// - Returns: nil and errno when it cannot be started.
   private func launch(_ command: [UInt8], _ output: Int32, _ progress: Int32) -> OpaquePointer? {
-    guard let environment = environment.baseAddress else { return nil }
     let script = command.count > Runner.longestArgument ? cs_script(command, command.count) : -1
     guard command.count <= Runner.longestArgument || script >= 0 else { return nil }
     let start = command.withUnsafeBytes { bytes -> OpaquePointer? in
       var wanted = cs_command(
         program: nil, command: bytes.baseAddress, count: bytes.count, script: script,
-        environment: progress >= 0 ? environment : environment + 1,
+        environment: environment.pointers(tellsProgress: progress >= 0),
         directory: files.descriptor, input: nothing, output: output, progress: progress)
       guard let program = program(command) else { return cs_start_new(&wanted) }
       return program.withCString { name in

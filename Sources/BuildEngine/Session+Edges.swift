@@ -15,22 +15,20 @@ extension Session {
     var run = Run(
       edge: edge, info: info, command: command, reason: reason, start: 0, anchor: 0,
       observed: Observed(),
-      inputs: [], named: [], outputs: [], unsettledBefore: [], discoveredBefore: [:],
-      previousOutputs: [:], expected: expected[edge] ?? 1)
+      inputs: [], named: [], outputs: [],
+      expected: Int(edge) < expected.count ? expected[Int(edge)] : 1)
     let output = graph.firstOutput(edge)
     if let record = log.record(output) {
       let old = DecodedRecord(record, in: log)
-      run.unsettledBefore = Set(
-        old.unsettled.compactMap { word in
-          let id = Int(word < 0 ? ~word : word)
-          return id < log.nodeOfPath.count ? log.nodeOfPath[id] : nil
-        })
+      for word in old.unsettled {
+        if let node = log.node(ofPath: word < 0 ? ~word : word) { run.unsettledBefore.append(node) }
+      }
       for content in old.fields.discovered {
-        if let node = log.node(ofContent: content) { run.discoveredBefore[node] = content }
+        if let node = log.node(ofContent: content) { run.discoveredBefore.append((node, content)) }
       }
       for entry in old.outputs {
         if let node = log.node(ofContent: entry.content) {
-          run.previousOutputs[node] = entry.content
+          run.previousOutputs.append((node, entry.content))
         }
       }
     }
@@ -49,7 +47,7 @@ extension Session {
     for node in graph.inputs(edge) { run.inputs.append(try states.refresh(node)) }
     try observe(edge, run.command, &run.observed)
     for node in run.observed.named { run.named.append(try states.current(node)) }
-    for node in run.discoveredBefore.keys { try states.refresh(node) }
+    for file in run.discoveredBefore { try states.refresh(file.path) }
     try log.begin(output, isKept: try graph.flag(.generator, of: edge))
     run.start = states.tick()
     run.anchor = lock?.fileSystemTime() ?? cs_now()
@@ -281,7 +279,9 @@ extension Session {
         ? states.changed(node, since: run.start)
         : (states.identity(node)?.changed ?? 0) >= run.anchor
       guard changed else { continue }
-      if run.unsettledBefore.contains(node), run.discoveredBefore[node] == now {
+      if run.unsettledBefore.contains(node),
+        run.discoveredBefore.contains(where: { $0.path == node && $0.content == now })
+      {
         written.append(node)
         continue
       }

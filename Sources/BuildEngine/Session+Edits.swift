@@ -54,9 +54,9 @@ extension Session {
     }
     for node in graph.outputs(edge) {
       let content = try states.refresh(node)
-      guard log.contentKind[Int(content)] == .file, run.previousOutputs[node] != content else {
-        continue
-      }
+      guard log.contentKind[Int(content)] == .file,
+        !run.previousOutputs.contains(where: { $0.path == node && $0.content == content })
+      else { continue }
       unclaimed[node] = try copyAside(node)
     }
   }

@@ -99,7 +99,7 @@ extension Session {
     guard options.wantsEstimate, scheduler.isWeighed else { return counts }
     var left = scheduler.workLeft
     let now = cs_monotonic()
-    for run in runs.values {
+    for run in runs {
       left -= min((now - run.begun) / 1_000_000, run.expected)
     }
     let width = Int64(max(1, min(options.jobs <= 0 ? 64 : options.jobs, counts.total - finished)))
@@ -194,8 +194,8 @@ extension Session {
     _ step: Int, _ edge: Int32, _ scheduler: inout Scheduler, _ events: (BuildEvent) -> Void
   ) throws(QuenchError) {
     tokens?.started(step)
-    let reason = reasons.removeValue(forKey: step) ?? .neverBuilt
-    var run = try prepare(edge, reason)
+    var run = try prepare(edge, reasons[step])
+    let reason = run.reason
     if cache != nil, let (discovered, text) = try restore(run) {
       let outputs = graph.outputs(edge).map { node in (log.pathID(node), states.known(node)) }
       let success = Success(
@@ -214,12 +214,13 @@ extension Session {
     }
     if runner == nil {
       runner = try Runner(
-        files: files, tools: tools, environment: options.environment,
+        files: files, tools: tools, environment: ChildEnvironment(options),
         ownExecutable: options.ownExecutable, wake: wake)
     }
     guard let runner else { return }
+    run.step = step
     run.begun = cs_monotonic()
-    runs[step] = run
+    runs.append(run)
     var counts = counts(scheduler)
     counts.finished += ended.count
     events(.started(run.info, run.reason, counts))
@@ -228,7 +229,7 @@ extension Session {
         step, run.command, console: run.info.usesConsole,
         progress: graph.isSet(.progress, of: edge))
     } catch {
-      runs[step] = nil
+      _ = takeRun(step)
       throw error
     }
   }
@@ -251,18 +252,18 @@ extension Session {
     for event in happened {
       switch event {
       case .progress(let step, let done, let total, let detail):
-        if let run = runs[step] {
+        if let run = runs.first(where: { $0.step == step }) {
           events(.progress(run.info, done: done, total: total, detail: detail))
         }
       case .note(let step, let text):
-        if let run = runs[step] { events(.note(run.info, text)) }
+        if let run = runs.first(where: { $0.step == step }) { events(.note(run.info, text)) }
       case .signal(let number):
         signalsSeen += 1
         summary.interrupted = true
         scheduler.stop()
         runner.signal(signalsSeen > 1 ? SIGKILL : number)
       case .notStarted(let step, let error):
-        runs[step] = nil
+        _ = takeRun(step)
         tokens?.ended(step)
         failure = failure ?? error
         scheduler.finished(step, succeeded: false)
@@ -290,6 +291,14 @@ extension Session {
     }
   }
 
+  /// What a step runs, which is not among the runs from now on.
+  private func takeRun(_ step: Int) -> Run? {
+    guard let index = runs.firstIndex(where: { $0.step == step }) else { return nil }
+    // The order does not matter, and the last one is cheap to move.
+    runs.swapAt(index, runs.count - 1)
+    return runs.removeLast()
+  }
+
   /// So many successes at most wait for their way into the log.
   private static let mostSuccesses = 256
 
@@ -298,7 +307,7 @@ extension Session {
     _ command: Ended, _ scheduler: inout Scheduler, _ events: (BuildEvent) -> Void,
     _ failure: inout QuenchError?
   ) {
-    guard let run = runs.removeValue(forKey: command.step) else { return }
+    guard let run = takeRun(command.step) else { return }
     finished += 1
     var outcome = EdgeOutcome.interrupted
     do throws(QuenchError) {
@@ -327,23 +336,28 @@ extension Session {
       guard !graph.isPhony(edge) else { return 0 }
       return log.record(graph.firstOutput(edge)).map { log.milliseconds($0) } ?? -1
     }
-    // What never ran takes as long as others of its rule.
-    var sums: [Int32: (total: Int64, count: Int64)] = [:]
+    // What never ran takes as long as others of its rule; behind the rules stands the sum of all.
+    let rules = graph.variables.rules.count
+    var totals = [Int64](repeating: 0, count: rules + 1)
+    var counts = totals
     for (step, duration) in known.enumerated()
     where duration >= 0 && !graph.isPhony(plan.steps[step]) {
-      sums[graph.ruleOf[Int(plan.steps[step])], default: (0, 0)].total += duration
-      sums[graph.ruleOf[Int(plan.steps[step])], default: (0, 0)].count += 1
+      for sum in [Int(graph.ruleOf[Int(plan.steps[step])]), rules] {
+        totals[sum] += duration
+        counts[sum] += 1
+      }
     }
-    let all = sums.values.reduce((total: Int64(0), count: Int64(0))) {
-      ($0.total + $1.total, $0.count + $1.count)
-    }
+    expected = Column(zeros: graph.edgeCount)
     let durations = known.enumerated().map { step, duration -> Int64 in
+      let edge = Int(plan.steps[step])
       if graph.isPhony(plan.steps[step]) { return 0 }
-      if duration >= 0 { return max(1, duration) }
-      let rule = sums[graph.ruleOf[Int(plan.steps[step])]] ?? all
-      return rule.count > 0 ? max(1, rule.total / rule.count) : 1
+      let rule = Int(graph.ruleOf[edge])
+      let sum = counts[rule] > 0 ? rule : rules
+      let average = counts[sum] > 0 ? totals[sum] / counts[sum] : 1
+      expected[edge] = max(1, duration >= 0 ? duration : average)
+      return expected[edge]
     }
-    expected = Dictionary(zip(plan.steps, durations)) { first, _ in first }
+    reasons = [Reason](repeating: .neverBuilt, count: plan.steps.count)
     var memory: [Int64] = []
     let bindings = graph.bindings[0..<graph.bindings.count]
     if bindings.contains(where: { $0.name == BuildKey.memory.rawValue }) {

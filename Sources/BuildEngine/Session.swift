@@ -11,6 +11,7 @@ final class Session {
   var unclaimed: [Int32: String] = [:]
   /// What has to be remembered of a command until it ends.
   struct Run {
+    var step = -1
     var edge: Int32
     var info: EdgeInfo
     var command: [UInt8]
@@ -25,9 +26,10 @@ final class Session {
     var named: [Int32]
     var outputs: [Identity?]
     /// Files that changed during the run before this one.
-    var unsettledBefore: Set<Int32>
-    var discoveredBefore: [Int32: Int32]
-    var previousOutputs: [Int32: Int32]
+    var unsettledBefore: [Int32] = []
+    /// What the run before this one discovered and made, with the contents of that time.
+    var discoveredBefore: [(path: Int32, content: Int32)] = []
+    var previousOutputs: [(path: Int32, content: Int32)] = []
     /// When the command began, by the monotonic clock, and how many milliseconds it may take.
     var begun: Int64 = 0
     var expected: Int64 = 0
@@ -64,7 +66,8 @@ final class Session {
   var runner: Runner?
   let wake: Int32
   var summary = BuildSummary()
-  var runs: [Int: Run] = [:]
+  /// What runs, and what has ended and is not dealt with.
+  var runs: [Run] = []
   /// Commands whose places others have taken.
   var ended: [Ended] = []
   var successes: [Success] = []
@@ -77,11 +80,11 @@ final class Session {
   var trace: [BuildTrace.Run] = []
   /// When the build began, by the monotonic clock.
   let began = cs_monotonic()
-  /// Why each step that is ready runs.
-  var reasons: [Int: Reason] = [:]
+  /// Why steps of the plan run, by step; empty while none is stale.
+  var reasons: [Reason] = []
   var tokens: JobTokens?
-  /// Milliseconds that edges took, or may take; filled when the first command is to run.
-  var expected: [Int32: Int64] = [:]
+  /// Milliseconds that edges took, or may take, by edge; filled when the first command is to run.
+  var expected: Column<Int64> = Column()
   /// Edges of the current plan whose outputs came out of the cache.
   var restoredHere = 0
   var signalsSeen = 0
@@ -113,13 +116,12 @@ final class Session {
     self.wake = wake
     files.fineDevice = files.fineDevice ?? lock?.probe()
     states = FileStates(files: files, paths: paths, log: log, graph: graph)
-    let environment = options.environment
     tools = ToolTable(
       paths: paths,
       search: ToolSearch(
-        files, path: environment["PATH"], ownExecutable: options.ownExecutable))
+        files, path: options.variable("PATH"), ownExecutable: options.ownExecutable))
     staleness = Staleness(
-      graph: graph, states: states, log: log, environment: environment, tools: tools)
+      graph: graph, states: states, log: log, options: options, tools: tools)
     if lock != nil, let limit = try LocalCache.limit(options, graph) {
       cache = LocalCache(build.statePath("cache"), limit: limit, files: files)
     }
@@ -135,7 +137,7 @@ final class Session {
     graph = build.graph
     states.restart(with: graph)
     staleness = Staleness(
-      graph: graph, states: states, log: log, environment: options.environment, tools: tools)
+      graph: graph, states: states, log: log, options: options, tools: tools)
     keepTexts(of: 0..<Int32(graph.edgeCount))
   }
 
@@ -150,10 +152,9 @@ final class Session {
   }
 
   /// Extensions of small texts that people edit, as the bytes of a number.
-  private static let settings: Set<UInt64> = Set(
-    ["cfg", "conf", "ini", "json", "toml", "yaml", "yml", "samples", "csv", "ninja"].map {
-      $0.utf8.reduce(0) { $0 << 8 | UInt64($1) }
-    })
+  private static let settings: [UInt64] = [
+    "cfg", "conf", "ini", "json", "toml", "yaml", "yml", "samples", "csv", "ninja",
+  ].map { $0.utf8.reduce(0) { $0 << 8 | UInt64($1) } }
 
   private func isSettings(_ node: Int32) -> Bool {
     paths.withBytes(node) { bytes in

@@ -65,14 +65,12 @@ enum ShellWords {
     if first == nil, start < command.count { first = start..<command.count }
     // Bytes that are no text go to the shell as they are.
     guard let first, let word = String(validating: command[first], as: UTF8.self),
-      !builtins.contains(word)
+      !builtinNames.contains(word)
     else { return nil }
     return word
   }
 
-  private static let builtins = Set(builtinNames)
-
-  /// Names that a shell answers itself. For a question or two: a set has to be made first.
+  /// Names that a shell answers itself.
   static let builtinNames = [
     ".", ":", "alias", "bg", "break", "builtin", "case", "cd", "command", "continue", "do", "done",
     "echo", "elif", "else", "esac", "eval", "exec", "exit", "export", "false", "fg", "fi", "for",
@@ -82,10 +80,9 @@ enum ShellWords {
     "while", "[", "[[", "{", "}", "!",
   ]
 
-  private static let beforeCommands: Set<[UInt8]> = Set(
-    ["if", "then", "else", "elif", "while", "until", "do", "!", "{", "(", "time", "exec"].map {
-      Array($0.utf8)
-    })
+  private static let beforeCommands = [
+    "if", "then", "else", "elif", "while", "until", "do", "!", "{", "(", "time", "exec",
+  ].map { Array($0.utf8) }
 
   /// The words of a command line. Words that a shell would expand are left as they stand.
   static func split(_ command: [UInt8]) -> [Word] {

@@ -23,9 +23,9 @@ final class Staleness {
   let graph: Graph
   let states: FileStates
   let log: TraceLog
-  private let environment: [String: String]
-  /// Environment variables that were looked at.
-  private(set) var variables: Set<String> = []
+  private let options: BuildOptions
+  /// Environment variables that were looked at, and what they were.
+  private(set) var variables: [(name: String, value: String?)] = []
   let tools: ToolTable
   /// Scratch space for the command of the edge that is looked at.
   @exclusivity(unchecked) var command: [UInt8] = []
@@ -33,13 +33,12 @@ final class Staleness {
   @exclusivity(unchecked) private(set) var fields: FieldBytes
 
   init(
-    graph: Graph, states: FileStates, log: TraceLog, environment: [String: String],
-    tools: ToolTable
+    graph: Graph, states: FileStates, log: TraceLog, options: BuildOptions, tools: ToolTable
   ) {
     self.graph = graph
     self.states = states
     self.log = log
-    self.environment = environment
+    self.options = options
     self.tools = tools
     fields = FieldBytes(log: log)
   }
@@ -107,8 +106,10 @@ final class Staleness {
 
   /// The value of an environment variable that an edge depends on.
   func variable(_ name: String) -> String? {
-    variables.insert(name)
-    return environment[name]
+    for known in variables where known.name == name { return known.value }
+    let value = options.variable(name)
+    variables.append((name, value))
+    return value
   }
 
   private func path(_ node: Int32) -> String { graph.paths.string(node) }

@@ -53,8 +53,9 @@ struct ToolSearch {
 final class ToolTable {
   private let paths: PathTable
   private let search: ToolSearch
-  private var found: [Int32: Int32?] = [:]
-  private var alone: [Int32: Bool] = [:]
+  /// -1: no file.
+  private var found = NumberMap<Int32>()
+  private var alone = NumberMap<Bool>()
 
   init(paths: PathTable, search: ToolSearch) {
     self.paths = paths
@@ -76,9 +77,9 @@ final class ToolTable {
 
   /// The file that a word means as a program; nil when there is none, or when it is Quench.
   func program(_ word: Int32) -> Int32? {
-    if let known = found[word] { return known }
+    if let known = found[word] { return known < 0 ? nil : known }
     let answer = search.file(paths.string(word)).map { paths.intern($0) }
-    found[word] = .some(answer)
+    found[word] = answer ?? -1
     return answer
   }
 
@@ -86,7 +87,10 @@ final class ToolTable {
 
   /// All answers that were given, sorted by word.
   var answers: [(word: String, file: String?)] {
-    found.map { (paths.string($0.key), $0.value.map { paths.string($0) }) }
-      .sorted { $0.word < $1.word }
+    var answers = zip(found.keys, found.values).map { word, file in
+      (word: paths.string(word), file: file < 0 ? nil : paths.string(file))
+    }
+    answers.sort { $0.word < $1.word }
+    return answers
   }
 }

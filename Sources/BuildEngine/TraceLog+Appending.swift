@@ -94,7 +94,7 @@ extension TraceLog {
     let offset = append(.edge) { $0.append(contentsOf: payload) }
     recordOffsets[Int(output)] = offset
     states[Int(output)] = .done
-    if isIndexed { recent.insert(output) }
+    if isIndexed { recent.append(output) }
   }
 
   /// Appends one record to the buffer. - Returns: the offset of its payload.

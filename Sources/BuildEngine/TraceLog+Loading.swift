@@ -29,17 +29,20 @@ extension TraceLog {
 
   /// Applies the records in memory and cuts off the first bad one with all behind it.
   func scan(from start: Int) {
-    let good = buffer.withUnsafeBytes { scan($0, from: start) }
+    let good =
+      start
+      + buffer.withUnsafeBytes { scan(UnsafeRawBufferPointer(rebasing: $0[start...]), at: start) }
     cutBytes = buffer.count - good
     buffer.removeSubrange(good...)
     written = end
   }
 
-  /// Applies records up to the first bad one. - Returns: the place behind the last good one.
-  private func scan(_ bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
-    guard let base = bytes.baseAddress else { return start }
-    let first = headCount
-    var offset = start
+  /// Applies records up to the first bad one. - Returns: how many bytes the good ones take.
+  ///
+  /// - Parameter first: where in the log they begin.
+  func scan(_ bytes: UnsafeRawBufferPointer, at first: Int) -> Int {
+    guard let base = bytes.baseAddress else { return 0 }
+    var offset = 0
     while offset + 16 <= bytes.count {
       let length = Int(bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
       let kind = bytes.loadUnaligned(fromByteOffset: offset + 4, as: UInt32.self)
@@ -87,7 +90,7 @@ extension TraceLog {
       retire(node)
       recordOffsets[Int(node)] = offset
       states[Int(node)] = .done
-      if isIndexed { recent.insert(node) }
+      if isIndexed { recent.append(node) }
     case .began, .failed:
       guard p.count >= 4, let node = node(ofPath: word(0)) else { return false }
       deadBytes += 24

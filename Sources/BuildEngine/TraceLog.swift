@@ -41,8 +41,9 @@ final class TraceLog {
   @exclusivity(unchecked) private var intact: [Bool] = []
   /// Offset behind the last byte.
   var end: Int { headCount + buffer.count }
-  /// First outputs of the edges that succeeded since the snapshot which the rest comes from.
-  var recent: Set<Int32> = []
+  /// First outputs of the edges that succeeded since the snapshot which the rest comes from, some more
+  /// than once.
+  var recent: [Int32] = []
   /// The log's beginning is the one that the snapshot `paths.origin` tells of.
   var isIndexed = false
   /// How much of it.

@@ -3,15 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpu.h"
 #include "train_math.h"
 
 const ck_train_kernels *ck_train_named(const char *name) {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  int has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  int has_avx2 = CK_CPU_HAS(AVX2, "avx2") && CK_CPU_HAS(FMA, "fma");
   if (strcmp(name, "avx512") == 0)
-    return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw")
+    return has_avx2 && CK_CPU_HAS(AVX512F, "avx512f") && CK_CPU_HAS(AVX512VL, "avx512vl") &&
+                   CK_CPU_HAS(AVX512DQ, "avx512dq") && CK_CPU_HAS(AVX512BW, "avx512bw")
                ? &ck_train_table_avx512
                : NULL;
   if (strcmp(name, "avx2") == 0) return has_avx2 ? &ck_train_table_avx2 : NULL;
@@ -31,8 +31,7 @@ const ck_train_kernels *ck_train_float64(void) { return &ck_train_table_float64;
 
 int32_t ck_train_has_fma(void) {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  return __builtin_cpu_supports("fma") != 0;
+  return CK_CPU_HAS(FMA, "fma") != 0;
 #else
   return 1;
 #endif

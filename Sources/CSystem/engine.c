@@ -152,6 +152,15 @@ uint64_t cs_hash(const void *bytes, size_t count, uint64_t seed) {
   return XXH3_64bits_withSeed(bytes, count, seed);
 }
 
+uint64_t cs_hash_both(const void *bytes, size_t count, const void *more, size_t more_count,
+                      uint64_t seed) {
+  XXH3_state_t state;
+  XXH3_64bits_reset_withSeed(&state, seed);
+  XXH3_64bits_update(&state, bytes, count);
+  XXH3_64bits_update(&state, more, more_count);
+  return XXH3_64bits_digest(&state);
+}
+
 static int64_t now(clockid_t clock) {
   struct timespec t;
   clock_gettime(clock, &t);

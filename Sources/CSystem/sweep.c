@@ -23,7 +23,8 @@ typedef struct {
   bool broken;
 } slice;
 
-/// One directory held open: half of the cost of a look is the walk to it.
+/// One directory held open: half of the cost of a look is the walk to it. To open it costs more than
+/// a look, and is only worth while for two files and more.
 typedef struct {
   const char *path;
   size_t length;
@@ -31,16 +32,25 @@ typedef struct {
 } folder;
 
 static void enter(folder *f, const slice *s, const char *name, size_t length) {
-  if (f->path != NULL && f->length == length && memcmp(f->path, name, length) == 0) return;
   if (f->descriptor >= 0) close(f->descriptor);
   f->path = name;
   f->length = length;
   f->descriptor = -1;
   char path[4096];
-  if (length == 0 || length >= sizeof path) return;
+  if (length >= sizeof path) return;
   memcpy(path, name, length);
   path[length] = 0;
   f->descriptor = openat(s->directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+/// Whether a file lies in the same directory as the one before it, whose name up to the slash is given.
+static bool shares(const slice *s, size_t file, const char *name, size_t length) {
+  if (file >= s->to || s->offsets[file] >= s->size) return false;
+  const char *other = s->names + s->offsets[file];
+  size_t left = s->size - s->offsets[file];
+  if (left <= length + 1 || memcmp(other, name, length + 1) != 0) return false;
+  // Names end within `size`, which the loop has yet to see of this one.
+  return memchr(other + length + 1, '/', strnlen(other, left) - length - 1) == NULL;
 }
 
 static void *run(void *argument) {
@@ -55,10 +65,15 @@ static void *run(void *argument) {
     const char *name = s->names + start;
     const char *slash = memrchr(name, '/', end - start);
     // "/file" has no directory of its own, "file" neither.
-    enter(&f, s, name, slash == NULL ? 0 : (size_t)(slash - name));
+    size_t length = slash == NULL ? 0 : (size_t)(slash - name);
+    bool is_in = f.path != NULL && f.length == length && memcmp(f.path, name, length) == 0;
+    if (!is_in && length > 0 && shares(s, i + 1, name, length)) {
+      enter(&f, s, name, length);
+      is_in = true;
+    }
     cs_identity now;
-    int failure = f.descriptor >= 0 ? cs_identify(f.descriptor, slash + 1, &now)
-                                    : cs_identify(s->directory, name, &now);
+    int failure = is_in && f.descriptor >= 0 ? cs_identify(f.descriptor, slash + 1, &now)
+                                             : cs_identify(s->directory, name, &now);
     if (failure == ENOENT || failure == ENOTDIR)
       now = (cs_identity){0};
     else if (failure != 0)

@@ -23,7 +23,7 @@ public enum Quench {
     }
     let arguments = Array(CommandLine.arguments.dropFirst())
     do {
-      if let code = try FastPath.run(arguments) { exit(code) }
+      try FastPath.run(arguments)
       var command = try RootCommand.parseAsRoot(VerbFirst.arranged(arguments))
       try command.run()
     } catch let error as QuenchError {

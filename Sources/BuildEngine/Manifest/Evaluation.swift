@@ -64,8 +64,8 @@ enum BuildKey: Int32, CaseIterable {
 struct Variables: ~Copyable {
   struct Scope {
     var parent: Int32
-    var values: [Int32: Text] = [:]
-    var rules: [Int32: Int32] = [:]
+    var values = NumberMap<Text>()
+    var rules = NumberMap<Int32>()
   }
 
   struct Rule {

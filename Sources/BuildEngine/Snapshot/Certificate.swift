@@ -99,14 +99,19 @@ enum Certificate {
       bytes.storeBytes(of: UInt32(offset), toByteOffset: Header.names, as: UInt32.self)
       bytes.storeBytes(of: UInt32(bytes.count), toByteOffset: Header.tail, as: UInt32.self)
     }
-    finish(&out, log, fresh, terms, snapshot)
+    append(terms, to: &out)
+    out.withUnsafeMutableBytes { bytes in
+      bytes.storeBytes(of: UInt64(bytes.count), toByteOffset: Header.length, as: UInt64.self)
+      bytes.storeBytes(of: UInt32(fresh), toByteOffset: Header.fresh, as: UInt32.self)
+      bytes.storeBytes(of: snapshot, toByteOffset: Header.snapshot, as: UInt64.self)
+      store(LogMark(log), in: bytes)
+      let check = checksum(UnsafeRawBufferPointer(bytes))
+      bytes.storeBytes(of: check, toByteOffset: Header.checksum, as: UInt64.self)
+    }
     return out
   }
 
-  /// Adds the terms, and what the header tells of them.
-  private static func finish(
-    _ out: inout [UInt8], _ log: Identity, _ fresh: Int, _ terms: Terms, _ snapshot: UInt64
-  ) {
+  static func append(_ terms: Terms, to out: inout [UInt8]) {
     out.append(block: terms.log.utf8)
     out.append(block: terms.logEnding)
     out.append(block: terms.options)
@@ -124,31 +129,12 @@ enum Certificate {
     }
     out.append(block: terms.needed.bits)
     out.append(block: terms.open.bits)
-    let mark = LogMark(log)
-    out.withUnsafeMutableBytes { bytes in
-      bytes.storeBytes(of: UInt64(bytes.count), toByteOffset: Header.length, as: UInt64.self)
-      bytes.storeBytes(of: UInt32(fresh), toByteOffset: Header.fresh, as: UInt32.self)
-      bytes.storeBytes(of: snapshot, toByteOffset: Header.snapshot, as: UInt64.self)
-      bytes.storeBytes(of: mark.inode, toByteOffset: Header.log, as: UInt64.self)
-      bytes.storeBytes(of: mark.size, toByteOffset: Header.log + 8, as: UInt64.self)
-      bytes.storeBytes(of: mark.changed, toByteOffset: Header.log + 16, as: Int64.self)
-      let check = checksum(UnsafeRawBufferPointer(bytes))
-      bytes.storeBytes(of: check, toByteOffset: Header.checksum, as: UInt64.self)
-    }
   }
 
-  /// A certificate on the same files, some of them in another state.
-  static func encode(
-    _ old: Reader, changed: [(index: Int, identity: Identity)], log: Identity, terms: Terms
-  ) -> [UInt8] {
-    var out = Array(old.map.bytes[..<old.tail])
-    for (index, identity) in changed {
-      var bytes: [UInt8] = []
-      identity.append(to: &bytes)
-      out.replaceSubrange(headerSize + index * 48..<headerSize + index * 48 + 44, with: bytes)
-    }
-    finish(&out, log, old.fresh, terms, old.snapshot)
-    return out
+  static func store(_ mark: LogMark, in header: UnsafeMutableRawBufferPointer) {
+    header.storeBytes(of: mark.inode, toByteOffset: Header.log, as: UInt64.self)
+    header.storeBytes(of: mark.size, toByteOffset: Header.log + 8, as: UInt64.self)
+    header.storeBytes(of: mark.changed, toByteOffset: Header.log + 16, as: Int64.self)
   }
 
   /// The files of each directory together, so that one walk to it serves all.
@@ -191,7 +177,9 @@ extension Certificate {
     let log: LogMark
     let terms: Terms
     let snapshot: UInt64
-    fileprivate let tail: Int
+    /// Where the terms begin.
+    let tail: Int
+    private let checksum: UInt64
     private let base: UnsafeRawPointer
     private let namesAt: Int
     private let namesLength: Int
@@ -202,8 +190,10 @@ extension Certificate {
       guard bytes.count >= headerSize, bytes.count % 4 == 0, let base = bytes.baseAddress,
         bytes.load(fromByteOffset: Header.magic, as: UInt64.self) == magic,
         bytes.load(fromByteOffset: Header.length, as: UInt64.self) == UInt64(bytes.count),
-        bytes.load(fromByteOffset: Header.checksum, as: UInt64.self) == checksum(bytes)
+        case let checksum = bytes.load(fromByteOffset: Header.checksum, as: UInt64.self),
+        checksum == Certificate.checksum(bytes)
       else { return nil }
+      self.checksum = checksum
       let files = Int(bytes.load(fromByteOffset: Header.files, as: UInt32.self))
       let names = Int(bytes.load(fromByteOffset: Header.names, as: UInt32.self))
       let tail = Int(bytes.load(fromByteOffset: Header.tail, as: UInt32.self))
@@ -240,6 +230,11 @@ extension Certificate {
       terms.needed = EdgeSet(bits: reader.block())
       terms.open = EdgeSet(bits: reader.block())
       self.terms = terms
+    }
+
+    /// Nobody has begun to bring it up to date where it lies (`Certificate.update`).
+    var isUntouched: Bool {
+      map.bytes.load(fromByteOffset: Header.checksum, as: UInt64.self) == checksum
     }
 
     /// The identity that a file had; inode 0 when it was not there.

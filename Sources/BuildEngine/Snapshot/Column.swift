@@ -13,6 +13,13 @@ final class ColumnStorage {
     map = nil
   }
 
+  /// Zeros. Where nobody writes, a large one takes neither memory nor time.
+  fileprivate init(zeros bytes: Int) {
+    guard let memory = calloc(max(1, bytes), 1) else { preconditionFailure("out of memory") }
+    base = memory
+    map = nil
+  }
+
   /// A part of a private map: what is written to it stays in this process.
   fileprivate init(_ base: UnsafeMutableRawPointer, in map: FileMap) {
     self.base = base
@@ -39,6 +46,14 @@ struct Column<Element: BitwiseCopyable>: ~Copyable {
   init(repeating value: Element, count: Int) {
     self.init(capacity: count)
     append(repeating: value, count: count)
+  }
+
+  /// A column of values whose bytes are all zero.
+  init(zeros count: Int) {
+    storage = ColumnStorage(zeros: count * MemoryLayout<Element>.stride)
+    base = storage.base.assumingMemoryBound(to: Element.self)
+    self.count = count
+    capacity = count
   }
 
   /// A column that lies in a file.
@@ -72,6 +87,9 @@ struct Column<Element: BitwiseCopyable>: ~Copyable {
   var memory: (owner: AnyObject, bytes: UnsafeRawBufferPointer) {
     (storage, UnsafeRawBufferPointer(start: base, count: count * MemoryLayout<Element>.stride))
   }
+
+  /// The first value, for as long as the column lives and does not grow.
+  var pointer: UnsafeMutablePointer<Element> { base }
 
   /// Lends the values.
   @inline(__always)
@@ -113,6 +131,14 @@ struct Column<Element: BitwiseCopyable>: ~Copyable {
   /// Makes the column at least this long.
   mutating func extend(to length: Int, with element: Element) {
     append(repeating: element, count: length - count)
+  }
+
+  /// The same with zeros, and without touching them.
+  mutating func extendWithZeros(to length: Int) {
+    guard length > count else { return }
+    var larger = Column(zeros: length)
+    larger.base.update(from: base, count: count)
+    swap(&self, &larger)
   }
 
   private mutating func reserve(_ wanted: Int) {

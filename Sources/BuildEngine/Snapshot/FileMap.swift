@@ -6,7 +6,8 @@ internal import Glibc
 
 /// A regular file's bytes, mapped for this process alone.
 ///
-/// Only for files that the engine replaces by renaming, or cuts only while it holds the lock.
+/// Only for files that the engine replaces by renaming, does not shorten, or cuts only while it holds
+/// the lock.
 final class FileMap {
   let bytes: UnsafeRawBufferPointer
   let identity: Identity
@@ -35,6 +36,15 @@ final class FileMap {
       base != MAP_FAILED
     else { return nil }
     bytes = UnsafeRawBufferPointer(start: base, count: count)
+  }
+
+  /// Lets the memory be written to, in this process alone. - Returns: nil when that is not allowed.
+  func writable() -> UnsafeMutableRawBufferPointer? {
+    let memory = UnsafeMutableRawBufferPointer(mutating: bytes)
+    guard mprotect(memory.baseAddress, memory.count, PROT_READ | PROT_WRITE) == 0 else {
+      return nil
+    }
+    return memory
   }
 
   deinit { munmap(UnsafeMutableRawPointer(mutating: bytes.baseAddress), bytes.count) }

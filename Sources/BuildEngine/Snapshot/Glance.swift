@@ -15,7 +15,7 @@ public final class Glance {
   let taken: Int64
   let certificate: Certificate.Reader?
   /// Files that are not what they were, by their number in the certificate.
-  private(set) var changed: [Int: Identity] = [:]
+  private(set) var changed = NumberMap<Identity>()
   /// All that the certificate tells was compared: what is not in `changed` is as it was.
   private(set) var isComplete = false
   /// Options, environment and programs are as they were, too.
@@ -58,9 +58,10 @@ public final class Glance {
     nothingToDo = summary
   }
 
-  /// Whether the log is the one that the certificate was written beside.
+  /// Whether the log is the one that the certificate was written beside, and the certificate still
+  /// what it was.
   var logIsSame: Bool {
-    guard let certificate else { return false }
+    guard let certificate, certificate.isUntouched else { return false }
     var raw = cs_identity()
     return cs_identify(files.descriptor, certificate.terms.log, &raw) == 0
       && Certificate.LogMark(Identity(raw)) == certificate.log
@@ -87,7 +88,7 @@ public final class Glance {
       }
       // A file that cannot be looked at is for the build to tell.
       guard failure == 0 || failure == ENOENT || failure == ENOTDIR else { return false }
-      changed[index] = failure == 0 ? Identity(raw) : Identity()
+      changed[Int32(index)] = failure == 0 ? Identity(raw) : Identity()
     }
     return true
   }

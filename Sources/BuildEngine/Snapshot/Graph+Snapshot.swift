@@ -19,14 +19,14 @@ extension Graph {
     out.append(word: Int32(variables.scopes.count))
     for scope in variables.scopes {
       out.append(word: scope.parent)
-      out.append(word: Int32(scope.values.count))
-      for (name, text) in scope.values.sorted(by: { $0.key < $1.key }) {
+      out.append(word: Int32(scope.values.keys.count))
+      for (name, text) in zip(scope.values.keys, scope.values.values) {
         out.append(word: name)
         out.append(word: text.start)
         out.append(word: text.count)
       }
-      out.append(word: Int32(scope.rules.count))
-      for (name, rule) in scope.rules.sorted(by: { $0.key < $1.key }) {
+      out.append(word: Int32(scope.rules.keys.count))
+      for (name, rule) in zip(scope.rules.keys, scope.rules.values) {
         out.append(word: name)
         out.append(word: rule)
       }

@@ -6,8 +6,9 @@ final class Readers {
   /// The readers of node n are `edges[start[n]..<start[n + 1]]`.
   @exclusivity(unchecked) private var start: Column<Int32>
   @exclusivity(unchecked) private var edges: Column<Int32>
-  /// What the records of edges tell that ran since, by node.
-  private var more: [Int32: [Int32]] = [:]
+  /// What the records of edges tell that ran since: a node in the upper half, an edge in the lower;
+  /// in order.
+  private var more: [UInt64] = []
 
   /// All that the edges of a graph look at, by the manifest and by their records.
   init(_ graph: Graph, _ staleness: Staleness) {
@@ -27,14 +28,17 @@ final class Readers {
   }
 
   /// Those of a snapshot, with what the log's end tells.
-  init(_ snapshot: Snapshot, _ graph: Graph, _ staleness: Staleness, recent: Set<Int32>) {
+  init(_ snapshot: Snapshot, _ graph: Graph, _ staleness: Staleness, recent: [Int32]) {
     start = snapshot.column(.readerStart)
     edges = snapshot.column(.readers)
-    for output in recent {
+    var last: Int32 = -1
+    for output in recent.sorted() where output != last {
+      last = output
       let edge = graph.producer(output)
       guard edge >= 0 else { continue }
-      staleness.eachObserved(edge) { more[$0, default: []].append(edge) }
+      staleness.eachObserved(edge) { more.append(UInt64($0) << 32 | UInt64(edge)) }
     }
+    more.sort()
   }
 
   func write(to writer: inout SnapshotWriter) {
@@ -47,7 +51,22 @@ final class Readers {
     if Int(node) + 1 < start.count {
       for edge in edges[Int(start[Int(node)])..<Int(start[Int(node) + 1])] { body(edge) }
     }
-    more[node]?.forEach(body)
+    var place = firstMore(node)
+    while place < more.count, more[place] >> 32 == UInt64(node) {
+      body(Int32(truncatingIfNeeded: more[place]))
+      place += 1
+    }
+  }
+
+  /// Where a node's part of `more` begins.
+  private func firstMore(_ node: Int32) -> Int {
+    var low = 0
+    var high = more.count
+    while low < high {
+      let middle = (low + high) / 2
+      if more[middle] >> 32 < UInt64(node) { low = middle + 1 } else { high = middle }
+    }
+    return low
   }
 
   private static func eachFile(

@@ -14,7 +14,7 @@ struct Scope {
   let certificate: Certificate.Reader
   let readers: Readers
   /// Contents of the files that differ, as the certificate knows them.
-  fileprivate(set) var contents: [Int32: Int32] = [:]
+  fileprivate(set) var contents = NumberMap<Int32>()
   /// The edges that the targets need and that can be stale, in the order of the manifest.
   fileprivate(set) var needed: [Int32] = []
   private var affected: [Bool]
@@ -74,7 +74,7 @@ extension Session {
     }
     var scope = Scope(certificate, graph, readers)
     var changed: [Int32] = []
-    for index in glance.changed.keys.sorted() {
+    for index in glance.changed.keys.map(Int.init) {
       let node = states.certified[index]
       guard node >= 0 else { return nil }
       let neighbours = scope.neighbours(node, graph)
@@ -99,7 +99,7 @@ extension Session {
       guard let node = paths.find(source.path), let index = states.certificateIndex(node) else {
         return false
       }
-      return glance.changed[index] == nil && certificate.identity(index) == source.identity
+      return glance.changed[Int32(index)] == nil && certificate.identity(index) == source.identity
     }
   }
 

@@ -18,12 +18,14 @@ extension Session {
     // The cache's own variable may hold something that is an error.
     var terms = Certificate.Terms(log: path, options: Certificate.key(options, targets: targets))
     terms.logEnding = files.ending(of: path)
-    var variables = staleness.variables.union(["QUENCH_CACHE"])
+    var variables = staleness.variables.map(\.name) + ["QUENCH_CACHE"]
     var programs = tools.answers
     if let scope {
       let old = scope.certificate.terms
-      variables.formUnion(old.variables.map(\.name))
-      let known = Set(programs.map(\.word))
+      for variable in old.variables where !variables.contains(variable.name) {
+        variables.append(variable.name)
+      }
+      let known = programs.map(\.word)
       programs += old.programs.filter { !known.contains($0.word) }
       programs.sort { $0.word < $1.word }
       terms.needed = old.needed
@@ -32,7 +34,8 @@ extension Session {
     } else if !open.isEmpty {
       return
     }
-    terms.variables = variables.sorted().map { ($0, options.variable($0)) }
+    variables.sort()
+    terms.variables = variables.map { ($0, options.variable($0)) }
     terms.programs = programs
     terms.open = EdgeSet(of: open, count: graph.edgeCount)
 
@@ -42,9 +45,9 @@ extension Session {
       seen.allSatisfy({ states.certificateIndex($0.path) != nil })
     {
       let changed = seen.map { (states.certificateIndex($0.path) ?? 0, $0.identity) }
-      files.replaceCache(
-        place, Certificate.encode(old, changed: changed, log: mark, terms: terms))
-      return
+      if Certificate.update(old, at: place, files, changed: changed, log: mark, terms: terms) {
+        return
+      }
     }
     for source in graph.sources {
       let node = paths.intern(source.path)

@@ -38,34 +38,15 @@ extension TraceLog {
       pathOfNode.count == states.count, pathOfNode.count == recordOffsets.count,
       pathOfNode.count == stats.count, pathOfNode.count == statContents.count,
       pathOfNode.count == contentHead.count,
-      let map = FileMap(path, files: files, length: length),
-      map.identity.size == UInt64(size), let tail = rest(from: length, size)
+      let map = FileMap(path, files: files, length: size), map.identity.size == UInt64(size)
     else { return nil }
-    keep(tail, behind: map)
+    keep([], behind: map)
     isIndexed = true
     indexed = length
-    scan(from: 0)
-    // It was whole when the certificate was made.
-    guard cutBytes == 0 else { return nil }
-  }
-
-  /// What was appended since. Nil when it cannot be read.
-  private func rest(from start: Int, _ size: Int) -> [UInt8]? {
-    let file = openat(files.descriptor, path, O_RDONLY | O_CLOEXEC)
-    guard file >= 0 else { return nil }
-    defer { close(file) }
-    var isWhole = true
-    let bytes = [UInt8](unsafeUninitializedCapacity: size - start + 1 << 16) { space, filled in
-      while isWhole, filled < size - start {
-        let count = pread(
-          file, space.baseAddress.map { $0 + filled }, size - start - filled,
-          off_t(start + filled))
-        if count < 0, errno == EINTR { continue }
-        isWhole = count > 0
-        filled += max(0, count)
-      }
-    }
-    return isWhole ? bytes : nil
+    written = size
+    // What was appended since. It was whole when the certificate was made.
+    guard scan(UnsafeRawBufferPointer(rebasing: map.bytes[length...]), at: length) == size - length
+    else { return nil }
   }
 
   /// Adds the index of all that is written.

@@ -56,6 +56,9 @@ int cs_copy(int from, int to);
 
 /// XXH3, 64 bits: for tables and checksums, not for content.
 uint64_t cs_hash(const void *_Nullable bytes, size_t count, uint64_t seed);
+/// The same of two pieces, as if they stood together.
+uint64_t cs_hash_both(const void *bytes, size_t count, const void *more, size_t more_count,
+                      uint64_t seed);
 
 /// CLOCK_REALTIME and CLOCK_MONOTONIC in nanoseconds.
 int64_t cs_now(void);

@@ -115,7 +115,7 @@ final class BuildRun {
     }
     if isRecipe, !options.dryRun, !isQuiet,
       try ResultTables.show(
-        of: display.finished, failed: Set(summary.failed))
+        of: Set(display.finished), failed: Set(summary.failed))
     {
       // Under the tables, so that what went wrong is the last thing seen.
       display.repeatFailures()

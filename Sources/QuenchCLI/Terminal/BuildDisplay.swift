@@ -14,7 +14,7 @@ final class BuildDisplay {
   /// What was said of the edges that failed.
   private var failures: [(text: String, output: [UInt8])] = []
   /// First outputs of the edges that ended in this build, well or not.
-  private(set) var finished: Set<String> = []
+  private(set) var finished: [String] = []
   private let clock = ContinuousClock()
   private var start = ContinuousClock.now
 
@@ -104,7 +104,7 @@ final class BuildDisplay {
   ) {
     if isDryRun { return }
     progress.finish(edge, counts)
-    finished.insert(edge.output)
+    finished.append(edge.output)
     switch outcome {
     case .succeeded:
       // On a terminal the live line says it; a line of its own only where there is none.

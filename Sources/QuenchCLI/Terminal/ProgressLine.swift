@@ -7,6 +7,8 @@ internal import BuildEngine
 /// second, cut to the terminal's width, absent where standard output is no terminal.
 struct ProgressLine {
   private struct Running {
+    /// The edge's number.
+    var index: Int
     var description: String
     var done = 0
     var total = 0
@@ -24,8 +26,8 @@ struct ProgressLine {
     }
   }
 
-  private var running: [Int: Running] = [:]
-  private var order: [Int] = []
+  /// What runs, the oldest first.
+  private var running: [Running] = []
   private var counts: BuildCounts?
   private var isDrawn = false
   private var lastDraw: ContinuousClock.Instant?
@@ -33,25 +35,25 @@ struct ProgressLine {
 
   mutating func start(_ edge: EdgeInfo, _ counts: BuildCounts) {
     self.counts = counts
-    running[edge.index] = Running(description: edge.description, start: clock.now)
-    order.append(edge.index)
+    running.append(
+      Running(index: edge.index, description: edge.description, start: clock.now))
     draw()
   }
 
   mutating func advance(_ edge: EdgeInfo, done: Int, of total: Int, _ detail: String) {
-    guard var state = running[edge.index] else { return }
+    guard let place = running.firstIndex(where: { $0.index == edge.index }) else { return }
+    var state = running[place]
     if state.first == nil || done < state.done || total != state.total {
       state.first = (done, clock.now)
     }
     (state.done, state.total, state.detail) = (done, total, detail)
-    running[edge.index] = state
+    running[place] = state
     draw()
   }
 
   mutating func finish(_ edge: EdgeInfo, _ counts: BuildCounts) {
     self.counts = counts
-    running[edge.index] = nil
-    order.removeAll { $0 == edge.index }
+    running.removeAll { $0.index == edge.index }
     draw()
   }
 
@@ -89,15 +91,15 @@ struct ProgressLine {
       }
       text += "]"
     }
-    guard let first = order.first, let oldest = running[first] else { return text }
+    guard let oldest = running.first else { return text }
     text += " \(oldest.description)"
     if now - oldest.start >= .seconds(1) { text += " (\(ProgressLine.short(now - oldest.start)))" }
-    if order.count > 1 { text += " and \(order.count - 1) more" }
+    if running.count > 1 { text += " and \(running.count - 1) more" }
     // One command's own words, the oldest's; else the pictures of all.
-    if let words = order.compactMap({ running[$0]?.detail }).first(where: { !$0.isEmpty }) {
+    if let words = running.map(\.detail).first(where: { !$0.isEmpty }) {
       return text + ": " + words
     }
-    let counted = running.values.filter { $0.total > 0 }
+    let counted = running.filter { $0.total > 0 }
     let rate = counted.compactMap { $0.rate(now) }.reduce(0, +)
     guard rate > 0 else { return text }
     let left = counted.reduce(0) { $0 + $1.total - $1.done }
