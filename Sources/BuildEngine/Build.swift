@@ -85,7 +85,8 @@ public final class Build {
   /// The path of a file beside the log.
   func statePath(_ name: String) -> String {
     guard let slash = logPath.lastIndex(of: "/") else { return name }
-    return logPath[...slash] + name
+    // Not `+` of a slice: for its types the runtime would search every conformance of the binary.
+    return String(logPath[...slash]) + name
   }
 
   deinit {
@@ -181,7 +182,7 @@ public final class Build {
     try log.flush()
     session.summary.trace.runs = session.trace
     if !options.dryRun, !session.trace.isEmpty {
-      try files.write(statePath("last.json"), session.summary.trace.file)
+      try files.overwrite(statePath("last.json"), session.summary.trace.file)
     }
     try session.cache?.trim()
     session.summary.bytesRead = session.states.bytesRead

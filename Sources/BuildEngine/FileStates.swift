@@ -98,12 +98,15 @@ final class FileStates {
 
   /// Files of a certificate that this build found to be other than it tells.
   func differing(from certificate: Certificate.Reader) -> [Int32] {
-    certified.indices.compactMap { index in
-      let node = certified[index]
-      guard node >= 0, wasLookedAt(node), states[Int(node)].identity != certificate.identity(index)
-      else { return nil }
-      return node
+    var found: [Int32] = []
+    for place in 0..<order.count {
+      let node = order[place]
+      guard let index = certificateIndex(node),
+        states[Int(node)].identity != certificate.identity(index)
+      else { continue }
+      found.append(node)
     }
+    return found
   }
 
   /// A command may change any file from now on.

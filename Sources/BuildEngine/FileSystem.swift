@@ -272,6 +272,22 @@ final class FileSystem {
     }
   }
 
+  /// The same for a file that is mostly there: emptied first, the file system would give it new space
+  /// at once, which takes longer than a look at a hundred files.
+  func overwrite(_ path: String, _ bytes: [UInt8]) throws(QuenchError) {
+    let file = openat(descriptor, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0o666)
+    guard file >= 0 else {
+      throw QuenchError(.work, "cannot create \"\(path)\": \(reason())")
+    }
+    defer { close(file) }
+    var raw = cs_identity()
+    guard FileSystem.writeAll(file, bytes), cs_identify_open(file, &raw) == 0,
+      raw.size <= UInt64(bytes.count) || ftruncate(file, off_t(bytes.count)) == 0
+    else {
+      throw QuenchError(.work, "cannot write \"\(path)\": \(reason())")
+    }
+  }
+
   static func writeAll(_ file: Int32, _ bytes: [UInt8]) -> Bool {
     var written = 0
     while written < bytes.count {

@@ -40,16 +40,16 @@ struct Plan {
     let count = steps.count
     waiting = [Int32](repeating: 0, count: count)
     var sizes = [Int32](repeating: 0, count: count + 1)
-    for (step, range) in walk.needRanges.enumerated() {
-      waiting[step] = Int32(range.count)
-      for needed in walk.needs[range] { sizes[Int(needed)] += 1 }
+    for step in 0..<count {
+      waiting[step] = Int32(walk.needStart[step + 1] - walk.needStart[step])
     }
+    for needed in walk.needs { sizes[Int(needed)] += 1 }
     dependentStart = [Int32](repeating: 0, count: count + 1)
     for step in 0..<count { dependentStart[step + 1] = dependentStart[step] + sizes[step] }
     var fill = dependentStart
     dependents = [Int32](repeating: 0, count: walk.needs.count)
-    for (step, range) in walk.needRanges.enumerated() {
-      for needed in walk.needs[range] {
+    for step in 0..<count {
+      for needed in walk.needs[walk.needStart[step]..<walk.needStart[step + 1]] {
         dependents[Int(fill[Int(needed)])] = Int32(step)
         fill[Int(needed)] += 1
       }
@@ -64,7 +64,8 @@ private struct Walk {
   let staleness: Staleness
   var steps: [Int32] = []
   var needs: [Int32] = []
-  var needRanges: [Range<Int>] = []
+  /// `needs[needStart[s]..<needStart[s + 1]]` are those of step s.
+  var needStart = [0]
   var validations: [Int32] = []
   let scope: Scope?
   /// -1 not seen, -2 on the stack, else the edge's step.
@@ -141,7 +142,6 @@ private struct Walk {
     let step = Int32(steps.count)
     stepOf[Int(frame.edge)] = step
     steps.append(frame.edge)
-    let start = needs.count
     for node in frame.inputs {
       let producer = graph.producer(node)
       guard producer >= 0, stepOf[Int(producer)] >= 0, mark[Int(producer)] != step,
@@ -150,7 +150,7 @@ private struct Walk {
       mark[Int(producer)] = step
       needs.append(stepOf[Int(producer)])
     }
-    needRanges.append(start..<needs.count)
+    needStart.append(needs.count)
     validations += graph.validations(frame.edge)
   }
 

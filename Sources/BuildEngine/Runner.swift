@@ -19,6 +19,8 @@ final class Runner {
   private struct Child {
     var step: Int
     var start: OpaquePointer
+    /// What is run without a shell.
+    var program: String?
     var process: pid_t
     /// Readable when the process ends; -1 when nobody had to ask for that, or it has ended.
     var ended: Int32 = -1
@@ -50,7 +52,7 @@ final class Runner {
   private let environment: ChildEnvironment
   /// What children read: nothing.
   private let nothing: Int32
-  private var piece = [UInt8](repeating: 0, count: 1 << 16)
+  private let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
 
   /// - Parameter wake: a descriptor that becomes readable to interrupt, not owned.
   init(
@@ -76,6 +78,7 @@ final class Runner {
   }
 
   deinit {
+    piece.deallocate()
     close(nothing)
     close(signals)
     pthread_sigmask(SIG_SETMASK, &oldMask, nil)
@@ -102,15 +105,17 @@ final class Runner {
       _ = fcntl(reports.0, F_SETFL, O_NONBLOCK)
     }
     let began = cs_monotonic()
-    let start = launch(command, ends.1, reports.1)
+    let plain = ShellWords.plain(command)
+    let program = plain.flatMap { file(of: $0.program) }
+    let start = launch(command, plain, program, ends.1, reports.1)
     let failure = errno
     for end in [ends.1, reports.1] where end >= 0 { close(end) }
     guard let start else {
       for end in [ends.0, reports.0] where end >= 0 { close(end) }
-      throw Runner.notStarted("/bin/sh", failure)
+      throw Runner.notStarted(program ?? "/bin/sh", failure)
     }
     var child = Child(
-      step: step, start: start, process: cs_start_process(start), output: ends.0,
+      step: step, start: start, program: program, process: cs_start_process(start), output: ends.0,
       progress: reports.0, started: began, isConsole: console)
     if console { child.ended = cs_pidfd_open(child.process) }
     children.append(child)
@@ -120,27 +125,34 @@ final class Runner {
   /// read by the shell as a script that lies in memory.
   private static let longestArgument = 32 * 4096 - 1
 
-  /// The program that a command starts when no shell is needed.
-  private func program(_ command: [UInt8]) -> String? {
-    guard let first = ShellWords.plainProgram(command) else { return nil }
+  /// The program that a command's first word means.
+  private func file(of first: String) -> String? {
     if tools.isOwn(first), !first.contains("/"), let ownExecutable { return ownExecutable }
     // `a/b` is relative to the build's directory, where the child starts.
     return tools.program(first).map { first.contains("/") ? first : $0 }
   }
 
   /// - Returns: nil and errno when it cannot be started.
-  private func launch(_ command: [UInt8], _ output: Int32, _ progress: Int32) -> OpaquePointer? {
+  private func launch(
+    _ command: [UInt8], _ plain: ShellWords.Plain?, _ program: String?, _ output: Int32,
+    _ progress: Int32
+  ) -> OpaquePointer? {
     let script = command.count > Runner.longestArgument ? cs_script(command, command.count) : -1
     guard command.count <= Runner.longestArgument || script >= 0 else { return nil }
     let start = command.withUnsafeBytes { bytes -> OpaquePointer? in
       var wanted = cs_command(
-        program: nil, command: bytes.baseAddress, count: bytes.count, script: script,
+        program: nil, command: bytes.baseAddress, count: bytes.count, words: plain?.words ?? 0,
+        file: nil, script: script,
         environment: environment.pointers(tellsProgress: progress >= 0),
         directory: files.descriptor, input: nothing, output: output, progress: progress)
-      guard let program = program(command) else { return cs_start_new(&wanted) }
+      guard let program else { return cs_start_new(&wanted) }
       return program.withCString { name in
         wanted.program = name
-        return cs_start_new(&wanted)
+        guard let file = plain?.file else { return cs_start_new(&wanted) }
+        return file.withCString { file in
+          wanted.file = file
+          return cs_start_new(&wanted)
+        }
       }
     }
     let failure = errno
@@ -304,9 +316,11 @@ final class Runner {
       while children[index].progress >= 0, pieces < 64, readProgress(index, &events) { pieces += 1 }
       let child = children.remove(at: index)
       if child.progress >= 0 { close(child.progress) }
+      let program = cs_start_asked_shell(child.start) ? nil : child.program
       let failure = cs_start_end(child.start)
       guard failure == 0 else {
-        events.append(.notStarted(step: child.step, Runner.notStarted("/bin/sh", failure)))
+        let error = Runner.notStarted(program ?? "/bin/sh", failure)
+        events.append(.notStarted(step: child.step, error))
         continue
       }
       events.append(
@@ -344,9 +358,9 @@ final class Runner {
 
   /// The end is read after all the rest, one piece a call: a read that poll announced never waits.
   private func readOutput(_ index: Int) {
-    let count = read(children[index].output, &piece, piece.count)
+    let count = read(children[index].output, piece.baseAddress, piece.count)
     if count > 0 {
-      children[index].text.append(contentsOf: piece[..<count])
+      children[index].text.append(contentsOf: UnsafeRawBufferPointer(rebasing: piece[..<count]))
     } else if count == 0 || errno != EINTR {
       close(children[index].output)
       children[index].output = -1

@@ -39,9 +39,59 @@ enum ShellWords {
     out.append(UInt8(ascii: "'"))
   }
 
-  /// The program of a command that means the same with and without a shell, its words being what
-  /// stands between spaces; else nil.
-  static func plainProgram(_ command: [UInt8]) -> String? {
+  /// A command that means the same without a shell.
+  struct Plain: Equatable {
+    /// The first word.
+    var program: String
+    /// So many bytes are the words, which stand between spaces.
+    var words: Int
+    /// Where the output goes, written anew.
+    var file: String?
+  }
+
+  /// What a command is without a shell; nil when it needs one.
+  static func plain(_ command: [UInt8]) -> Plain? {
+    guard let arrow = command.firstIndex(of: UInt8(ascii: ">")) else {
+      return plainProgram(command[...]).map { Plain(program: $0, words: command.count) }
+    }
+    // `2>` is a descriptor, not a word.
+    guard arrow > 0, command[arrow - 1] == 0x20,
+      let start = command[(arrow + 1)...].firstIndex(
+        where: { $0 != 0x20 }), let program = plainProgram(command[..<arrow]),
+      // As plain as a program's name, and the last word.
+      let last = command.lastIndex(where: { $0 != 0x20 }),
+      !command[start...last].contains(where: { $0 == 0x20 || $0 == UInt8(ascii: ">") }),
+      let file = plainWord(command[start...last])
+    else { return nil }
+    return Plain(program: program, words: arrow, file: file)
+  }
+
+  /// A word that a shell takes as it stands.
+  private static func plainWord(_ word: ArraySlice<UInt8>) -> String? {
+    for (index, byte) in word.enumerated() where isSpecial(byte, isFirst: index == 0) {
+      return nil
+    }
+    // Bytes that are no text go to the shell as they are.
+    return String(validating: word, as: UTF8.self)
+  }
+
+  /// Whether a byte of a word means something to a shell.
+  private static func isSpecial(_ byte: UInt8, isFirst: Bool) -> Bool {
+    switch byte {
+    case UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"), UInt8(ascii: "<"),
+      UInt8(ascii: ">"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "$"),
+      UInt8(ascii: "`"), UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: "'"),
+      UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["), UInt8(ascii: "]"),
+      UInt8(ascii: "{"), UInt8(ascii: "}"), 0...0x1F:
+      true
+    case UInt8(ascii: "~"), UInt8(ascii: "#"), UInt8(ascii: "!"), UInt8(ascii: "%"): isFirst
+    default: false
+    }
+  }
+
+  /// The program of a command whose words are what stands between spaces, and that means the same with
+  /// and without a shell; else nil.
+  private static func plainProgram(_ command: ArraySlice<UInt8>) -> String? {
     var first: Range<Int>?
     var start = 0
     for (index, byte) in command.enumerated() {
@@ -49,17 +99,9 @@ enum ShellWords {
       case 0x20:
         if first == nil, start < index { first = start..<index }
         start = index + 1
-      case UInt8(ascii: "|"), UInt8(ascii: "&"), UInt8(ascii: ";"), UInt8(ascii: "<"),
-        UInt8(ascii: ">"), UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "$"),
-        UInt8(ascii: "`"), UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: "'"),
-        UInt8(ascii: "*"), UInt8(ascii: "?"), UInt8(ascii: "["), UInt8(ascii: "]"),
-        UInt8(ascii: "{"), UInt8(ascii: "}"), 0...0x1F:
-        return nil
-      case UInt8(ascii: "~"), UInt8(ascii: "#"), UInt8(ascii: "!"), UInt8(ascii: "%"):
-        if index == start { return nil }
       case UInt8(ascii: "=") where first == nil: return nil
       case UInt8(ascii: ":") where first == nil: return nil
-      default: continue
+      default: if isSpecial(byte, isFirst: index == start) { return nil }
       }
     }
     if first == nil, start < command.count { first = start..<command.count }

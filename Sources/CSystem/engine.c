@@ -155,6 +155,8 @@ uint64_t cs_hash(const void *bytes, size_t count, uint64_t seed) {
 uint64_t cs_hash_both(const void *bytes, size_t count, const void *more, size_t more_count,
                       uint64_t seed) {
   XXH3_state_t state;
+  // Without it, what lies on the stack may make the reset leave something out.
+  XXH3_INITSTATE(&state);
   XXH3_64bits_reset_withSeed(&state, seed);
   XXH3_64bits_update(&state, bytes, count);
   XXH3_64bits_update(&state, more, more_count);

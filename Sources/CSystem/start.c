@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,8 +25,9 @@ struct cs_start {
   pid_t process;
   /// Written by the child, and read when it is gone.
   volatile int failure;
+  volatile bool asked_shell;
   char stack[stack_size] __attribute__((aligned(16)));
-  // The text, NUL, the program, NUL, and the words' text.
+  // The text, NUL, the program, NUL, the file, NUL, and the words' text.
   char bytes[];
 };
 
@@ -85,6 +87,16 @@ static long load(const char *program, char **words, char *const *environment) {
   return call(SYS_execve, (long)program, (long)words, (long)environment, 0);
 }
 
+/// Standard output into a file, as the shell does it.
+static bool redirect(const char *name) {
+  long file = call(SYS_openat, AT_FDCWD, (long)name, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  if (file < 0) return false;
+  if (file == 1) return true;
+  bool is_done = call(SYS_dup3, file, 1, 0, 0) >= 0;
+  call(SYS_close, file, 0, 0, 0);
+  return is_done;
+}
+
 /// Runs beside the parent, in its memory, with all signals blocked. Writes only to what is its own.
 static int child(void *argument) {
   cs_start *start = argument;
@@ -107,10 +119,13 @@ static int child(void *argument) {
     long none = 0;
     call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&none, 0, kernel_mask_size);
     result = -ENOENT;
-    if (c->program != NULL) result = load(c->program, start->words, c->environment);
+    if (c->program != NULL && (c->file == NULL || redirect(c->file)))
+      result = load(c->program, start->words, c->environment);
     // What the shell says of a file that is no program is what people know.
-    if (result == -ENOEXEC || result == -ENOENT || result == -EACCES)
+    if (result == -ENOEXEC || result == -ENOENT || result == -EACCES) {
+      start->asked_shell = true;
       result = load("/bin/sh", start->shell, c->environment);
+    }
   }
   start->failure = (int)-result;
   for (;;) call(SYS_exit_group, 127, 0, 0, 0);
@@ -132,14 +147,20 @@ static char **split(char *text) {
 
 /// A copy of the command, with what the child needs made beforehand: it may not take any memory.
 static cs_start *copy(const cs_command *command) {
-  size_t program = command->program == NULL ? 0 : strlen(command->program) + 1;
+  // To open a file may take as long as somebody takes to read from it, who may be ours to start.
+  bool waits = (start_flags & CLONE_VFORK) != 0 && command->file != NULL;
+  const char *name = waits ? NULL : command->program;
+  size_t program = name == NULL ? 0 : strlen(name) + 1;
+  size_t file = name == NULL || command->file == NULL ? 0 : strlen(command->file) + 1;
   size_t text = command->script >= 0 ? 0 : command->count;
-  size_t words = command->program == NULL ? 0 : command->count + 1;
-  cs_start *start = malloc(sizeof *start + text + 1 + program + words);
+  size_t words = name == NULL ? 0 : command->words + 1;
+  cs_start *start = malloc(sizeof *start + text + 1 + program + file + words);
   if (start == NULL) return NULL;
   start->command = *command;
+  start->command.program = NULL;
   start->words = NULL;
   start->failure = 0;
+  start->asked_shell = false;
   char *place = start->bytes;
   if (text > 0) memcpy(place, command->command, text);
   place[text] = 0;
@@ -154,11 +175,16 @@ static cs_start *copy(const cs_command *command) {
   }
   place += text + 1;
   if (program == 0) return start;
-  memcpy(place, command->program, program);
+  memcpy(place, name, program);
   start->command.program = place;
   place += program;
-  memcpy(place, command->command, command->count);
-  place[command->count] = 0;
+  if (file > 0) {
+    memcpy(place, command->file, file);
+    start->command.file = place;
+    place += file;
+  }
+  memcpy(place, command->command, command->words);
+  place[command->words] = 0;
   start->words = split(place);
   if (start->words != NULL) return start;
   free(start);
@@ -191,6 +217,8 @@ cs_start *cs_start_new(const cs_command *command) {
 }
 
 pid_t cs_start_process(const cs_start *start) { return start->process; }
+
+bool cs_start_asked_shell(const cs_start *start) { return start->asked_shell; }
 
 int cs_start_end(cs_start *start) {
   int failure = start->failure;

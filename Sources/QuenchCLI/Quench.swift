@@ -18,6 +18,8 @@ public enum Quench {
     // Nor is a limit on the size of files: writes fail and are told. A handler, because what is
     // ignored would be ignored by every command of a build too.
     signal(SIGXFSZ) { _ in }
+    // A caller may have ignored it, and then the kernel would keep no child's exit code for us.
+    signal(SIGCHLD, SIG_DFL)
     if NinjaMain.isCalled(CommandLine.arguments.first ?? "") {
       exit(NinjaMain.run(Array(CommandLine.arguments.dropFirst())))
     }

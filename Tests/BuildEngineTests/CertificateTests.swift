@@ -205,6 +205,38 @@ struct CertificateTests {
     #expect(other.text("o/c") == "9\n9\n")
   }
 
+  @Test("after a change it is brought up to date where it lies, and as good as a new one")
+  func updated() throws {
+    let names = (0..<60).map { "in/a-rather-long-name-\($0)" }
+    let world = try world(
+      "build o/b: cat \(names.joined(separator: " "))\nbuild o/c: cp o/b\nbuild o/d: cp e\n",
+      Dictionary(uniqueKeysWithValues: (names + ["e"]).map { ($0, "1\n") }))
+    let files = try FileSystem(world.space.path)
+    for (number, name) in (names.prefix(5) + ["e"]).enumerated() {
+      let before = try #require(try files.identity(CertificateTests.path))
+      let glance = try glance(world)
+      world.write(name, "\(number)2\n")
+      #expect(try world.build().ran == (name == "e" ? ["o/d"] : ["o/b", "o/c"]))
+      let after = try #require(try files.identity(CertificateTests.path))
+      #expect(after.inode == before.inode && after != before)
+      // Whoever was comparing meanwhile notices.
+      #expect(glance.certificate?.isUntouched == false)
+      #expect(!glance.logIsSame)
+      let map = try #require(FileMap(CertificateTests.path, files: files))
+      #expect(Certificate.Reader(map) != nil)
+      try settle(world)
+      #expect(try files.identity(CertificateTests.path)?.inode == before.inode)
+    }
+    for name in ["in/a-rather-long-name-1", "in/a-rather-long-name-59", "e", "o/b", "o/d"] {
+      let old = try #require(world.space.read(name))
+      world.space.write(name, Array("new\n".utf8))
+      #expect(try !knows(world), "\(name)")
+      world.space.write(name, old)
+      #expect(try world.build().ran.isEmpty)
+      try settle(world)
+    }
+  }
+
   @Test("cut at every byte it is not believed")
   func truncated() throws {
     let world = try world()

@@ -334,10 +334,63 @@ struct RunningTests {
     arguments: [
       ("cc -c a.c -o a.o", true), ("tool --method=mse x", true), ("a | b", false),
       ("echo x", false), ("X=1 tool", false), ("tool 'a b'", false), ("cd x", false),
-      ("tool ~/x", false), ("tool a~b 50%", true), ("tool *.c", false),
+      ("tool ~/x", false), ("tool a~b 50%", true), ("tool *.c", false), ("tool a > b", true),
+      ("tool a >b", true), ("tool a >> b", false), ("tool a 2> b", false), ("tool a2> b", false),
+      ("tool a > b c", false), ("tool a > b > c", false), ("tool a >& b", false),
+      ("tool a >| b", false), ("tool a > $b", false), ("tool a > ~/b", false),
+      ("tool a > #b", false), ("tool a > 'b'", false), ("tool a >", false), ("> b", false),
+      ("echo a > b", false), ("tool a < b > c", false), ("tool a > b; x", false),
+      ("tool a > b~c#", true), ("tool \\> b", false),
     ])
   func shell(_ command: String, _ isPlain: Bool) {
-    #expect((ShellWords.plainProgram(Array(command.utf8)) != nil) == isPlain)
+    #expect((ShellWords.plain(Array(command.utf8)) != nil) == isPlain)
+  }
+
+  @Test("what a command without a shell is, and where its output goes")
+  func plain() {
+    func plain(_ command: String) -> ShellWords.Plain? { ShellWords.plain(Array(command.utf8)) }
+    #expect(plain(" cat  a b ") == ShellWords.Plain(program: "cat", words: 10))
+    #expect(
+      plain("cat a b > out/c  ") == ShellWords.Plain(program: "cat", words: 8, file: "out/c"))
+    #expect(
+      plain("./cat a >ü=:c") == ShellWords.Plain(program: "./cat", words: 8, file: "ü=:c"))
+  }
+
+  @Test("output that goes to a file is written as a shell would write it")
+  func redirected() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      """
+      rule cat
+        command = cat $in > $out
+      rule no
+        command = cat a > none/$out
+      rule missing
+        command = no-such-program a > $out
+      rule script
+        command = ./script a > $out
+      build shorter: cat a
+      build unopened: no
+      build unstarted: missing
+      build said: script
+
+      """)
+    world.write("a", "a\n")
+    world.write("shorter", "much longer than before\n")
+    world.write("script", "echo error >&2\necho $1\n")
+    chmod(world.space.path("script"), 0o755)
+    let outcome = try world.build([]) { $0.keepGoing = 0 }
+    #expect(world.text("shorter") == "a\n")
+    // A script without a first line is the shell's business.
+    #expect(world.text("said") == "a\n")
+    #expect(outcome.outputs["said"] == "error\n")
+    // Both failures in the shell's words, and with its codes.
+    #expect(outcome.failures["unopened"]?.contains("exit code 2") == true)
+    #expect(outcome.outputs["unopened"]?.contains("none/unopened") == true)
+    #expect(outcome.failures["unstarted"]?.contains("exit code 127") == true)
+    #expect(outcome.outputs["unstarted"]?.contains("no-such-program") == true)
+    #expect(world.text("unstarted") == "")
   }
 
   @Test("words of a command: programs, files, and what is written to")

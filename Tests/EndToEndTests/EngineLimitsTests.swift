@@ -64,6 +64,34 @@ struct EngineLimitsTests {
     }
   }
 
+  @Test("arguments that are too long for the system are told with the program that should get them")
+  func tooLong() throws {
+    // Past the two MiB that Linux gives to arguments at the usual limit of the stack, in words that are
+    // short enough each.
+    let words = (0..<60_000).map { _ in String(repeating: "w", count: 60) }.joined(separator: " ")
+    let engine = EngineSpace("rule r\n  command = ./tool \(words)\nbuild out: r tool\n")
+    engine.space.write("tool", "#!/bin/sh\n")
+    chmod(engine.space.path("tool"), 0o755)
+    let run = try engine.build("-q")
+    #expect(run.status == 1)
+    #expect(
+      run.errors.contains("cannot start \"./tool\": Argument list too long"),
+      "\(run.errors.suffix(500))")
+    #expect(run.errors.contains("rspfile"))
+  }
+
+  @Test("a caller that ignores the end of its children does not make commands fail")
+  func ignoredChildren() throws {
+    let engine = EngineSpace(
+      "rule r\n  command = cat $in > $out\nbuild o: r a\nbuild p: r o\n", ["a": "1\n"])
+    let status = try Child.run(
+      "/usr/bin/env", ["--ignore-signal=CHLD", Project.binary, "build", "-f", "build.ninja"],
+      in: engine.space.path, environment: [:], output: engine.space.path("said"),
+      errors: engine.space.path("said"))
+    #expect(status == 0, "\(engine.space.text("said") ?? "")")
+    #expect(engine.space.text("p") == "1\n")
+  }
+
   @Test("a cycle is shown as a path, whether statements or a depfile close it")
   func cycles() throws {
     let rules = "rule cp\n  command = cp $in $out\n"

@@ -52,4 +52,22 @@ struct WatchTests {
     kill(child, SIGINT)
     #expect(try Child.wait(child) == 130)
   }
+
+  @Test("commands get none of the watcher's descriptors")
+  func descriptors() throws {
+    let engine = EngineSpace(
+      "rule r\n  command = ls /proc/self/fd > fds; cat $in > $out\nbuild o: r a\n", ["a": "1\n"])
+    let log = engine.space.path("watch.log")
+    let child = try Child.start(
+      Project.binary, ["watch", "-f", "build.ninja"], in: engine.space.path, environment: [:],
+      output: log, errors: log)
+    defer { kill(child, SIGKILL) }
+    try Self.wait("the first build") {
+      engine.space.text("watch.log")?.contains("watching") == true
+    }
+    // The last one is the directory that ls reads.
+    #expect(engine.space.text("fds") == "0\n1\n2\n3\n")
+    kill(child, SIGINT)
+    #expect(try Child.wait(child) == 130)
+  }
 }

@@ -6,12 +6,14 @@ final class Readers {
   /// The readers of node n are `edges[start[n]..<start[n + 1]]`.
   @exclusivity(unchecked) private var start: Column<Int32>
   @exclusivity(unchecked) private var edges: Column<Int32>
-  /// What the records of edges tell that ran since: a node in the upper half, an edge in the lower;
-  /// in order.
-  private var more: [UInt64] = []
+  /// What the records of edges tell that ran since: chains of edges, each with the number of the next
+  /// one, that begin by node. Numbers count from 1, 0 is none.
+  private var firstMore: Column<Int32>
+  private var more: Column<(edge: Int32, next: Int32)> = Column()
 
   /// All that the edges of a graph look at, by the manifest and by their records.
   init(_ graph: Graph, _ staleness: Staleness) {
+    firstMore = Column()
     start = Column(repeating: 0, count: graph.paths.count + 2)
     edges = Column()
     for edge in 0..<Int32(graph.edgeCount) {
@@ -31,14 +33,17 @@ final class Readers {
   init(_ snapshot: Snapshot, _ graph: Graph, _ staleness: Staleness, recent: [Int32]) {
     start = snapshot.column(.readerStart)
     edges = snapshot.column(.readers)
-    var last: Int32 = -1
-    for output in recent.sorted() where output != last {
-      last = output
+    firstMore = Column(zeros: graph.paths.count)
+    var isDone: Column<Bool> = Column(zeros: graph.edgeCount)
+    for output in recent {
       let edge = graph.producer(output)
-      guard edge >= 0 else { continue }
-      staleness.eachObserved(edge) { more.append(UInt64($0) << 32 | UInt64(edge)) }
+      guard edge >= 0, !isDone[Int(edge)] else { continue }
+      isDone[Int(edge)] = true
+      staleness.eachObserved(edge) { node in
+        more.append((edge, firstMore[Int(node)]))
+        firstMore[Int(node)] = Int32(more.count)
+      }
     }
-    more.sort()
   }
 
   func write(to writer: inout SnapshotWriter) {
@@ -51,22 +56,12 @@ final class Readers {
     if Int(node) + 1 < start.count {
       for edge in edges[Int(start[Int(node)])..<Int(start[Int(node) + 1])] { body(edge) }
     }
-    var place = firstMore(node)
-    while place < more.count, more[place] >> 32 == UInt64(node) {
-      body(Int32(truncatingIfNeeded: more[place]))
-      place += 1
+    var number = Int(node) < firstMore.count ? firstMore[Int(node)] : 0
+    while number > 0 {
+      let link = more[Int(number) - 1]
+      body(link.edge)
+      number = link.next
     }
-  }
-
-  /// Where a node's part of `more` begins.
-  private func firstMore(_ node: Int32) -> Int {
-    var low = 0
-    var high = more.count
-    while low < high {
-      let middle = (low + high) / 2
-      if more[middle] >> 32 < UInt64(node) { low = middle + 1 } else { high = middle }
-    }
-    return low
   }
 
   private static func eachFile(

@@ -116,6 +116,8 @@ private struct Interrupt {
     guard pipe(&ends) == 0 else {
       throw QuenchError(.work, "cannot make a pipe: \(String(cString: strerror(errno)))")
     }
+    // No command is to get them.
+    for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
     descriptor = ends[0]
     interruptPipe = ends[1]
     signal(SIGINT, interruptHandler)
