@@ -20,10 +20,13 @@ public enum Quench {
     signal(SIGXFSZ) { _ in }
     // A caller may have ignored it, and then the kernel would keep no child's exit code for us.
     signal(SIGCHLD, SIG_DFL)
-    if NinjaMain.isCalled(CommandLine.arguments.first ?? "") {
-      exit(NinjaMain.run(Array(CommandLine.arguments.dropFirst())))
+    // `CommandLine.arguments` would make types of its own for them first.
+    var arguments: [String] = []
+    for index in 0..<Int(CommandLine.argc) {
+      if let word = CommandLine.unsafeArgv[index] { arguments.append(String(cString: word)) }
     }
-    let arguments = Array(CommandLine.arguments.dropFirst())
+    let name = arguments.isEmpty ? "" : arguments.removeFirst()
+    if NinjaMain.isCalled(name) { exit(NinjaMain.run(arguments)) }
     do {
       try FastPath.run(arguments)
       var command = try RootCommand.parseAsRoot(VerbFirst.arranged(arguments))
