@@ -236,11 +236,11 @@ final class Runner {
         if child.status == nil { kill(child.process, number) }
         continue
       }
+      children[index].mayHaveMissed =
+        number == SIGINT && signaled - child.started < Runner.startup
+        && Runner.isStarting(child.process)
       // The group may outlive its leader, and then holds the output open.
       kill(-child.process, number)
-      if number == SIGINT, signaled - child.started < Runner.startup {
-        children[index].mayHaveMissed = true
-      }
       if number == SIGKILL, child.output >= 0, child.status != nil || hasEnded(child.process) {
         close(child.output)
         children[index].output = -1
@@ -249,23 +249,37 @@ final class Runner {
   }
 
   /// Nanoseconds in which a shell that starts may lose an interrupt: dash has a handler set for a
-  /// moment.
+  /// moment, and so has what it forks until that is another program.
   private static let startup: Int64 = 100_000_000
 
-  /// Interrupts shells once more that may have lost the first one; no other program, for which a
-  /// second one may mean more than the first.
+  /// Interrupts shells once more that may have lost the first one, with what they have started
+  /// since: a shell that waits for a command leaves it to that command to end. No other program, for
+  /// which a second one may mean more than the first.
   private func repeatInterrupts() {
     guard cs_monotonic() - signaled > Runner.startup else { return }
     for index in children.indices where children[index].mayHaveMissed {
       children[index].mayHaveMissed = false
       let process = children[index].process
-      var own = stat()
-      var shell = stat()
-      guard children[index].status == nil, stat("/proc/\(process)/exe", &own) == 0,
-        stat("/bin/sh", &shell) == 0, own.st_ino == shell.st_ino, own.st_dev == shell.st_dev
-      else { continue }
-      kill(process, SIGINT)
+      if children[index].status == nil, Runner.isShell(process) { kill(-process, SIGINT) }
     }
+  }
+
+  /// Whether a process has started no program yet; true where the kernel does not tell its children
+  /// (proc(5), `children`).
+  private static func isStarting(_ process: pid_t) -> Bool {
+    guard let file = fopen("/proc/\(process)/task/\(process)/children", "re") else { return true }
+    defer { fclose(file) }
+    var line = [CChar](repeating: 0, count: 256)
+    guard fgets(&line, Int32(line.count), file) != nil else { return true }
+    let text = String(decoding: line.map(UInt8.init(bitPattern:)).prefix { $0 != 0 }, as: UTF8.self)
+    return text.split(separator: " ").compactMap { pid_t($0) }.contains(where: isShell)
+  }
+
+  private static func isShell(_ process: pid_t) -> Bool {
+    var own = stat()
+    var shell = stat()
+    return stat("/proc/\(process)/exe", &own) == 0 && stat("/bin/sh", &shell) == 0
+      && own.st_ino == shell.st_ino && own.st_dev == shell.st_dev
   }
 
   /// After a signal: what a command left in the background and what keeps its output open has a
