@@ -173,7 +173,7 @@ public final class Build {
       if session.scope == nil { try session.removeDead(events) }
       let nodes = try targets.isEmpty ? defaultNodes() : targets.map(node)
       guard !nodes.isEmpty || graph.edgeCount == 0 else {
-        throw QuenchError(.data, "could not determine root nodes of build graph")
+        throw graph.rootless()
       }
       try session.build(nodes, scope: session.scope, events)
       isPlanned = true

@@ -223,6 +223,27 @@ final class Graph {
     return roots
   }
 
+  /// Why a graph of one edge or more has no root: it has a cycle that everything leads to.
+  func rootless() -> QuenchError {
+    let consumers = consumers()
+    // From the first edge to one that reads its output and so on, until an edge comes again.
+    var (walk, position) = ([Int32](), [Int32: Int]())
+    var edge: Int32? = 0
+    while let next = edge, position[next] == nil {
+      position[next] = walk.count
+      walk.append(next)
+      edge = consumers[Int(firstOutput(next))].first
+    }
+    guard let edge, let start = position[edge] else {
+      return QuenchError(.data, "could not determine root nodes of build graph")
+    }
+    // A path of needs, as from a target.
+    let needs = walk[start...].reversed() + [walk[walk.count - 1]]
+    let names = needs.map { paths.string(firstOutput($0)) }
+    return QuenchError(
+      .data, "dependency cycle: " + names.joined(separator: " -> "), at: place(needs[0]))
+  }
+
   /// For each node, the edges that read it: computed when a question needs it.
   func consumers() -> [[Int32]] {
     var consumers = [[Int32]](repeating: [], count: producers.count)

@@ -60,8 +60,16 @@ extension Session {
     }
     runner = nil
     tokens?.releaseAll()
-    summary.fresh +=
-      scheduler.fresh - restoredHere - plan.steps.count { graph.isPhony($0) } - before
+    // Aliases are no work, whether it came to them or not.
+    var (aliases, unreached) = (0, 0)
+    for (step, edge) in plan.steps.enumerated() {
+      switch scheduler.state(step) {
+      case .done: aliases += graph.isPhony(edge) ? 1 : 0
+      case .blocked, .examining, .ready: unreached += graph.isPhony(edge) ? 0 : 1
+      case .running, .ended, .failed: break
+      }
+    }
+    summary.fresh += scheduler.fresh - restoredHere - aliases - before
     restoredHere = 0
     if let scope {
       summary.fresh += scope.certificate.fresh - plan.steps.count { !graph.isPhony($0) }
@@ -76,7 +84,7 @@ extension Session {
       }
     }
     if let failure { throw failure }
-    if !summary.failed.isEmpty { summary.blocked += scheduler.unreached }
+    if !summary.failed.isEmpty { summary.blocked += unreached }
     if summary.interrupted { summary.exitCode = QuenchError.Kind.interrupted.exitCode }
   }
 

@@ -167,7 +167,14 @@ struct ManifestTests {
       ("rule r\n  command = a\nbuild x: r\n  deps = msvc\n", "deps = msvc is not supported"),
       ("rule r\n  command = a\nbuild x: r\n  dyndep = d\n", "dyndep 'd' is not an input"),
       ("rule r\n  command = a\nbuild x: r\n  memory = lots\n", "invalid memory 'lots'"),
-      ("x = a$^b\n", "bad $-escape (literal $ must be written as $$)"),
+      (
+        "x = a$^b\n",
+        "bad $-escape (literal $ must be written as $$); $^ needs ninja_required_version = 1.14"
+      ),
+      ("x = a\0b\n", "a NUL byte cannot be part of a manifest"),
+      ("rule cat\n  command = a\nbuild x\0: cat\n", "a NUL byte cannot be part of a manifest"),
+      ("rule cat\n  command = a\n\0build x: cat\n", "a NUL byte cannot be part of a manifest"),
+      ("rule cat\n  command = a\n# \0\nbuild x: cat\n", "a NUL byte cannot be part of a manifest"),
       ("rule r\n  command = a\n  deps = gcc\nbuild x: r\n", "edge with deps=gcc but no depfile"),
       ("include no.ninja\n", "loading \"no.ninja\": cannot open"),
       ("# no end", "a comment must end with a newline"),

@@ -90,6 +90,22 @@ struct RunningTests {
     #expect(world.exists("c"))
   }
 
+  @Test("an alias is no work: neither fresh nor left over when what it stands for fails")
+  func aliases() throws {
+    let world = World()
+    world.write(
+      "build.ninja",
+      World.rules + "rule bad\n  command = exit 3\nbuild a: bad\nbuild c: cp s\nbuild d: cp a\n"
+        + "build all: phony a c\nbuild others: phony c\nbuild top: phony all d\n")
+    world.write("s", "1")
+    let outcome = try world.build([]) { $0.keepGoing = 0 }
+    #expect(outcome.summary.ran == 1 && outcome.summary.failed.count == 1)
+    #expect(outcome.summary.fresh == 0)
+    #expect(outcome.summary.blocked == 1)
+    let again = try world.build([]) { $0.keepGoing = 0 }
+    #expect(again.summary.fresh == 1 && again.summary.blocked == 1)
+  }
+
   @Test("a command that does not exist is told as the shell tells it")
   func notFound() throws {
     let world = World()

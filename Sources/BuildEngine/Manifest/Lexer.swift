@@ -39,7 +39,7 @@ struct SourceText {
   var plain: Bool
 }
 
-/// Cuts one file into tokens. Bytes, no encoding; a NUL byte ends the input.
+/// Cuts one file into tokens. Bytes, no encoding; no NUL byte.
 struct Lexer {
   let file: String
   let bytes: UnsafeBufferPointer<UInt8>
@@ -66,11 +66,13 @@ struct Lexer {
       if c == UInt8(ascii: "#") {
         while byte(p) != 0x0A, byte(p) != 0 { p += 1 }
         guard byte(p) == 0x0A else {
-          throw error("a comment must end with a newline")
+          throw endOfFile(at: p, "a comment must end with a newline")
         }
         position = p + 1
         continue
       }
+      // It must not cut a damaged manifest short without a word.
+      if c == 0, p < bytes.count { throw endOfFile(at: p) }
       if c == 0x0A {
         position = p + 1
         return .newline
@@ -192,8 +194,7 @@ struct Lexer {
         plain = false
         try escape()
       case 0:
-        lastStart = position
-        throw error("unexpected end of file; the last line needs a newline")
+        throw endOfFile(at: position)
       default: position += 1
       }
     }
@@ -217,14 +218,21 @@ struct Lexer {
         plain = false
         try escape()
       case 0:
-        lastStart = position
-        throw error("unexpected end of file; the last line needs a newline")
+        throw endOfFile(at: position)
       default: position += 1
       }
     }
     let end = position
     skipBlanks()
     return end > start ? SourceText(start: start, end: end, plain: plain) : nil
+  }
+
+  /// A NUL, or the end, where neither may be.
+  private mutating func endOfFile(
+    at position: Int, _ message: String = "unexpected end of file; the last line needs a newline"
+  ) -> QuenchError {
+    lastStart = position
+    return error(position < bytes.count ? "a NUL byte cannot be part of a manifest" : message)
   }
 
   /// Steps over `$` and what it escapes.
@@ -253,7 +261,9 @@ struct Lexer {
       while Lexer.isName(byte(p), dots: false) { p += 1 }
       guard p > position + 1 else {
         lastStart = at
-        throw error("bad $-escape (literal $ must be written as $$)")
+        throw error(
+          "bad $-escape (literal $ must be written as $$)"
+            + (c == UInt8(ascii: "^") ? "; $^ needs ninja_required_version = 1.14" : ""))
       }
       position = p
     }
