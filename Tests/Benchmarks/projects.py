@@ -133,6 +133,26 @@ def compare(trees, what, change, expected=None, exact=True):
         check(f"{what}: {expected} in it", any(expected in line for line in first), first)
 
 
+def proved(tree, install, test, judge, **environment):
+    """A built tree's files where it is installed, and what `judge` reads from its tests' text."""
+    tree.null("null build runs no command")
+    target = tree.folder / "installed"
+    code, text = run(*install, DESTDIR=str(target), **environment)
+    files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if not path.is_dir())
+    check(f"{tree.name}: installs {len(files)} files", code == 0 and files, text)
+    return files, judge(tree, *run(*test, **environment))
+
+
+def agree(trees, seen):
+    """Checks that all trees installed the same files and that their tests said the same."""
+    files, results = seen[trees[0].name]
+    for tree in trees[1:]:
+        check(f"the tests say the same as with {tree.name}", seen[tree.name][1] == results,
+              (results, seen[tree.name][1]))
+        check(f"the files installed are those of {tree.name}", seen[tree.name][0] == files,
+              (files, seen[tree.name][0]))
+
+
 # MARK: CMake
 
 def configure(tree):
@@ -142,8 +162,12 @@ def configure(tree):
                "-DCMAKE_INSTALL_PREFIX=/usr", "-S", tree.source, "-B", tree.out)
 
 
-def installed(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+def ctest_failures(tree, code, text):
+    total = re.search(r"(\d+)% tests passed, (\d+) tests failed out of (\d+)", text)
+    failures = sorted(re.findall(r"^\s+\d+ - (\S+) \(", text, re.MULTILINE))
+    check(f"{tree.name}: its tests ran: {total and total[0]}; failed: {failures}",
+          total is not None and int(total[3]) > 100, text)
+    return failures
 
 
 def cmake(root, engines):
@@ -151,28 +175,17 @@ def cmake(root, engines):
     if tree is None or not shutil.which("cmake"):
         return print("skip  cmake: not here")
     trees = [Tree(root / "cmake", name, program, tree) for name, program in engines]
-    results, files = {}, {}
+    seen = {}
     for tree in trees:
         code, text = configure(tree)
         check(f"{tree.name}: cmake configures libarchive", code == 0, text)
         code, text = tree.build()
         check(f"{tree.name}: builds {text.count('Building C object')} objects", code == 0, text)
-        tree.null("null build runs no command")
-        target = tree.folder / "installed"
-        code, text = run("cmake", "--install", tree.out, DESTDIR=str(target))
-        files[tree.name] = installed(target)
-        check(f"{tree.name}: installs {len(files[tree.name])} files", code == 0 and files[tree.name], text)
-        code, text = run("ctest", "--test-dir", tree.out, "-j2", "--timeout", "120")
-        total = re.search(r"(\d+)% tests passed, (\d+) tests failed out of (\d+)", text)
-        results[tree.name] = sorted(re.findall(r"^\s+\d+ - (\S+) \(", text, re.MULTILINE))
-        check(f"{tree.name}: its tests ran: {total and total[0]}; failed: {results[tree.name]}",
-              total is not None and int(total[3]) > 100, text)
+        seen[tree.name] = proved(
+            tree, ["cmake", "--install", tree.out],
+            ["ctest", "--test-dir", tree.out, "-j2", "--timeout", "120"], ctest_failures)
         tree.null("after its tests no command")
-    for tree in trees[1:]:
-        check(f"as many tests fail as with {tree.name}", results[tree.name] == results[trees[0].name],
-              results)
-        check(f"the files installed are those of {tree.name}",
-              files[tree.name] == files[trees[0].name], files)
+    agree(trees, seen)
     library = "libarchive/archive_read.c"
     compare(trees, "a source changes",
             lambda tree: insert(tree.source / library, "int quench_was_here;\n"), "archive_read.c.o")
@@ -200,12 +213,18 @@ def cmake(root, engines):
 
 # MARK: Meson
 
+def meson_results(tree, code, text):
+    results = re.findall(r"^(Ok|Fail|Timeout|Skipped):\s+(\d+)", text, re.MULTILINE)
+    check(f"{tree.name}: its tests: {results}", code == 0 and ("Fail", "0") in results, text)
+    return results
+
+
 def meson(root, engines):
     tree = source("pixman", root)
     if tree is None or not shutil.which("meson"):
         return print("skip  meson: not here")
     trees = [Tree(root / "meson", name, program, tree) for name, program in engines]
-    results, files = {}, {}
+    seen = {}
     for tree in trees:
         variables = {"NINJA": str(tree.program)}
         shutil.rmtree(tree.out, ignore_errors=True)
@@ -214,20 +233,10 @@ def meson(root, engines):
         check(f"{tree.name}: meson sets pixman up", code == 0, text)
         code, text = run("meson", "compile", "-C", tree.out, **variables)
         check(f"{tree.name}: compiles", code == 0, text)
-        tree.null("null build runs no command")
-        target = tree.folder / "installed"
-        code, text = run("meson", "install", "-C", tree.out, DESTDIR=str(target), **variables)
-        files[tree.name] = installed(target)
-        check(f"{tree.name}: installs {len(files[tree.name])} files", code == 0 and files[tree.name], text)
-        code, text = run("meson", "test", "-C", tree.out, "-t", "10", **variables)
-        results[tree.name] = re.findall(r"^(Ok|Fail|Timeout|Skipped):\s+(\d+)", text, re.MULTILINE)
-        check(f"{tree.name}: its tests: {results[tree.name]}",
-              code == 0 and ("Fail", "0") in results[tree.name], text)
-    for tree in trees[1:]:
-        check(f"the same tests pass as with {tree.name}", results[tree.name] == results[trees[0].name],
-              results)
-        check(f"the files installed are those of {tree.name}",
-              files[tree.name] == files[trees[0].name], files)
+        seen[tree.name] = proved(
+            tree, ["meson", "install", "-C", tree.out],
+            ["meson", "test", "-C", tree.out, "-t", "10"], meson_results, **variables)
+    agree(trees, seen)
     compare(trees, "a source of pixman changes",
             lambda tree: insert(tree.source / "pixman/pixman.c", "int quench_was_here;\n"), "pixman.c.o")
     compare(trees, "a header of pixman changes",
