@@ -236,11 +236,12 @@ final class Runner {
         if child.status == nil { kill(child.process, number) }
         continue
       }
-      children[index].mayHaveMissed =
-        number == SIGINT && signaled - child.started < Runner.startup
-        && Runner.isStarting(child.process)
+      let mayMiss = number == SIGINT && Runner.mayMiss(child.process)
       // The group may outlive its leader, and then holds the output open.
       kill(-child.process, number)
+      // Looked at on both sides, for what it forks meanwhile.
+      children[index].mayHaveMissed =
+        mayMiss || number == SIGINT && Runner.mayMiss(child.process)
       if number == SIGKILL, child.output >= 0, child.status != nil || hasEnded(child.process) {
         close(child.output)
         children[index].output = -1
@@ -248,15 +249,14 @@ final class Runner {
     }
   }
 
-  /// Nanoseconds in which a shell that starts may lose an interrupt: dash has a handler set for a
-  /// moment, and so has what it forks until that is another program.
-  private static let startup: Int64 = 100_000_000
+  /// Nanoseconds after which a shell that is still there has missed an interrupt.
+  private static let repeatDelay: Int64 = 100_000_000
 
-  /// Interrupts shells once more that may have lost the first one, with what they have started
+  /// Interrupts shells once more that may have missed the first one, with what they have started
   /// since: a shell that waits for a command leaves it to that command to end. No other program, for
   /// which a second one may mean more than the first.
   private func repeatInterrupts() {
-    guard cs_monotonic() - signaled > Runner.startup else { return }
+    guard cs_monotonic() - signaled > Runner.repeatDelay else { return }
     for index in children.indices where children[index].mayHaveMissed {
       children[index].mayHaveMissed = false
       let process = children[index].process
@@ -264,15 +264,22 @@ final class Runner {
     }
   }
 
-  /// Whether a process has started no program yet; true where the kernel does not tell its children
-  /// (proc(5), `children`).
-  private static func isStarting(_ process: pid_t) -> Bool {
-    guard let file = fopen("/proc/\(process)/task/\(process)/children", "re") else { return true }
+  /// Whether a shell starts, or has just forked what is no other program yet: dash has a handler set
+  /// then that forgets an interrupt. Not where it runs a program, which gets the interrupt itself.
+  private static func mayMiss(_ process: pid_t) -> Bool {
+    guard isShell(process) else { return false }
+    let forked = Runner.forked(by: process)
+    return forked.isEmpty || forked.contains(where: mayMiss)
+  }
+
+  /// The children of a process; none where the kernel does not tell (proc(5), `children`).
+  private static func forked(by process: pid_t) -> [pid_t] {
+    guard let file = fopen("/proc/\(process)/task/\(process)/children", "re") else { return [] }
     defer { fclose(file) }
-    var line = [CChar](repeating: 0, count: 256)
-    guard fgets(&line, Int32(line.count), file) != nil else { return true }
+    var line = [CChar](repeating: 0, count: 4096)
+    guard fgets(&line, Int32(line.count), file) != nil else { return [] }
     let text = String(decoding: line.map(UInt8.init(bitPattern:)).prefix { $0 != 0 }, as: UTF8.self)
-    return text.split(separator: " ").compactMap { pid_t($0) }.contains(where: isShell)
+    return text.split(separator: " ").compactMap { pid_t($0) }
   }
 
   private static func isShell(_ process: pid_t) -> Bool {
