@@ -59,19 +59,5 @@ struct TrainingMemory {
         + "the \(TrainingMemory.mebibytes(limit)) there are", try: remedy)
   }
 
-  /// The memory that the system could give now; nil when it does not say.
-  static func available() -> Int? {
-    guard let file = fopen("/proc/meminfo", "r") else { return nil }
-    defer { fclose(file) }
-    var line = [CChar](repeating: 0, count: 256)
-    while fgets(&line, Int32(line.count), file) != nil {
-      let text = String(
-        decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
-      guard text.hasPrefix("MemAvailable:") else { continue }
-      return text.split(separator: " ").dropFirst().first.flatMap { Int($0) }.map { $0 << 10 }
-    }
-    return nil
-  }
-
   private static func mebibytes(_ bytes: Int) -> String { "\((bytes + (1 << 20) - 1) >> 20) MiB" }
 }

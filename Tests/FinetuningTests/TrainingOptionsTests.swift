@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 import Diagnostics
+import Glibc
+import TestSupport
 import Testing
 
 @testable import Finetuning
@@ -91,5 +93,36 @@ struct TrainingOptionsTests {
     let none = #expect(throws: QuenchError.self) { try memory.check(batch: 32, limit: 1 << 20) }
     #expect(none?.remedy?.contains("even a batch of 1") == true)
     #expect(try #require(TrainingMemory.available()) > 0)
+  }
+
+  @Test("what is available is the least of the machine's, a container's and the process's own")
+  func available() {
+    let space = TemporarySpace()
+    #expect(TrainingMemory.available(root: space.path("none")) == nil)
+    space.write("proc/meminfo", "MemTotal:  16384 kB\nMemAvailable:    8192 kB\n")
+    #expect(TrainingMemory.available(root: space.path) == 8 << 20)
+    // The second version of control groups: the tightest on the way up counts.
+    space.write("proc/self/cgroup", "1:name=systemd:/x\n0::/a/b\n")
+    space.write("sys/fs/cgroup/a/b/memory.max", "max\n")
+    space.write("sys/fs/cgroup/a/b/memory.current", "1\n")
+    #expect(TrainingMemory.available(root: space.path) == 8 << 20)
+    space.write("sys/fs/cgroup/a/memory.max", "6000000\n")
+    space.write("sys/fs/cgroup/a/memory.current", "5000000\n")
+    #expect(TrainingMemory.available(root: space.path) == 1_000_000)
+    space.write("sys/fs/cgroup/a/memory.stat", "anon 3000000\nfile 2000000\nfile_mapped 9\n")
+    #expect(TrainingMemory.available(root: space.path) == 3_000_000)
+    // The first version; the process's group is not what the container has mounted.
+    space.write("proc/self/cgroup", "4:cpu,memory:/docker/x\n0::/\n")
+    space.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "4000000\n")
+    space.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "4000001\n")
+    #expect(TrainingMemory.available(root: space.path) == 0)
+    space.write("sys/fs/cgroup/memory/memory.stat", "cache 1\ntotal_cache 1500001\n")
+    #expect(TrainingMemory.available(root: space.path) == 1_500_000)
+    // 100 pages taken, 40 of them with memory behind.
+    space.write("proc/self/statm", "100 40 30 1 0 20 0\n")
+    let page = Int(getpagesize())
+    #expect(TrainingMemory.addressSpace(200 * page, space.path) == 140 * page)
+    #expect(TrainingMemory.addressSpace(10 * page, space.path) == 0)
+    #expect(TrainingMemory.addressSpace(.max, space.path) == nil)
   }
 }
