@@ -51,7 +51,8 @@ extension Graph {
   }
 
   /// Removes the nodes of which no output is read or is an output of the graph, and the constants
-  /// and shape information that nothing needs.
+  /// and shape information that nothing needs. A constant that is listed as an input goes from there
+  /// too, or a run would have to feed it.
   public mutating func removeDead() {
     var needed = Set(outputs.map(\.name))
     var kept: [Node] = []
@@ -60,7 +61,9 @@ extension Graph {
       kept.append(node)
     }
     nodes = kept.reversed()
-    initializers.removeAll { !needed.contains($0.name) }
+    let gone = Set(initializers.map(\.name)).subtracting(needed)
+    initializers.removeAll { gone.contains($0.name) }
+    inputs.removeAll { gone.contains($0.name) }
     var made = Set<String>()
     for node in nodes { made.formUnion(node.outputs) }
     values.removeAll { !made.contains($0.name) }

@@ -37,7 +37,15 @@ private struct Dequantizer {
   let codes: String
   let scales: Tensor
   let zeroPoint: String?
-  let axis: Int
+  /// As the node says it: operator sets below 13 have no axis.
+  let attributes: [Attribute]
+
+  /// The axis of the scales, in codes of that many axes.
+  func axis(of rank: Int) -> Int {
+    let axis = attributes.first { $0.name == "axis" }
+    guard case .int(let value)? = axis?.value else { return 1 }
+    return Int(value) + (value < 0 ? rank : 0)
+  }
 }
 
 /// An INT8 layer of a QDQ model.
@@ -160,13 +168,11 @@ private struct CodeSumWriter {
     let scale = rewriter.addConstant(
       "\(dequantizer.codes)_ones", Tensor(floats: ones, shape: dequantizer.scales.shape))
     let result = rewriter.newName("\(dequantizer.codes)_floats")
-    let isPerAxis = !dequantizer.scales.shape.isEmpty
     rewriter.nodes.append(
       Node(
         "DequantizeLinear", name: rewriter.newName("\(result)_DequantizeLinear"),
         inputs: [dequantizer.codes, scale] + (dequantizer.zeroPoint.map { [$0] } ?? []),
-        outputs: [result],
-        attributes: isPerAxis ? [Attribute("axis", .int(Int64(dequantizer.axis)))] : []))
+        outputs: [result], attributes: dequantizer.attributes))
     floats[dequantizer.values] = result
     return result
   }
@@ -188,17 +194,26 @@ extension CodeSumWriter {
     let zeroPoint = node.inputs.count > 2 && !node.inputs[2].isEmpty ? node.inputs[2] : nil
     return Dequantizer(
       values: tensor, codes: node.inputs[0], scales: scales, zeroPoint: zeroPoint,
-      axis: node.int("axis", default: 1))
+      attributes: node.attributes)
+  }
+
+  /// The shape of constant codes: stored, or made from a constant by a quantizer.
+  private func shape(ofCodes name: String) -> [Int]? {
+    if let codes = constants[name] { return codes.shape }
+    guard let node = producers[name].map({ graph.nodes[$0] }), node.domain.isEmpty,
+      node.opType == "QuantizeLinear"
+    else { return nil }
+    return constants[node.inputs[0]]?.shape
   }
 
   private func layer(at index: Int) -> CodeLayer? {
     let node = graph.nodes[index]
     guard node.domain.isEmpty, node.inputs.count >= 2, let output = node.outputs.first,
       let input = dequantizer(node.inputs[0]), input.scales.count == 1,
-      let weight = dequantizer(node.inputs[1]), let codes = constants[weight.codes],
-      let kind = kind(of: node, codes.shape),
-      weight.scales.count == 1 || weight.scales.count == codes.shape[kind.axis],
-      weight.scales.count == 1 || weight.axis == kind.axis
+      let weight = dequantizer(node.inputs[1]), let shape = shape(ofCodes: weight.codes),
+      let kind = kind(of: node, shape),
+      weight.scales.count == 1 || weight.scales.count == shape[kind.axis],
+      weight.scales.count == 1 || weight.axis(of: shape.count) == kind.axis
     else { return nil }
     let own = weight.scales.floats.map { input.scales.floats[0] * $0 }
     // A transposed convolution has the channels of its groups one after the other.
@@ -207,18 +222,24 @@ extension CodeSumWriter {
     var bias: Dequantizer?
     var biasNode: Int?
     if node.inputs.count > 2, !node.inputs[2].isEmpty {
-      guard let found = dequantizer(node.inputs[2]) else { return nil }
+      guard let found = dequantizer(node.inputs[2]), isBias(found, steps) else { return nil }
       bias = found
-    } else if node.opType == "MatMul", let add = biasAdd(after: output) {
+    } else if node.opType == "MatMul", let add = biasAdd(after: output), isBias(add.bias, steps) {
       (bias, biasNode) = (add.bias, add.node)
       result = graph.nodes[add.node].outputs[0]
-    }
-    if let bias {
-      guard bias.scales.floats == steps || bias.scales.floats == own else { return nil }
     }
     return CodeLayer(
       input: input, weight: weight, bias: bias, biasNode: biasNode, result: result, steps: steps,
       innerAxes: kind.innerAxes)
+  }
+
+  /// Whether codes count in the steps of a layer's products. Those of a column, or of a square by
+  /// rows, may have as many scales as there are channels, but along another axis.
+  private func isBias(_ bias: Dequantizer, _ steps: [Float]) -> Bool {
+    guard bias.scales.floats == steps else { return false }
+    guard steps.count > 1 else { return true }
+    guard let rank = shape(ofCodes: bias.codes)?.count else { return false }
+    return bias.axis(of: rank) == rank - 1
   }
 
   /// Where a layer's weight has the output channels and how many axes its result has behind them;
@@ -276,6 +297,7 @@ extension CodeSumWriter {
   ) -> Reader? {
     let node = graph.nodes[index]
     guard node.opType == "QuantizeLinear", node.domain.isEmpty, node.inputs.count == 3,
+      node.int("block_size", default: 0) == 0,
       let scale = constant(node.inputs[1]), scale.elementType == .float32, scale.count == 1,
       let zeroPoint = constant(node.inputs[2]), zeroPoint.count == 1,
       let range = range(zeroPoint)
@@ -301,8 +323,9 @@ extension CodeSumWriter {
 
   /// What a Relu or a Clip with constant limits lets through.
   private func limits(of node: Node) -> (low: Float, high: Float)? {
+    guard node.domain.isEmpty else { return nil }
     if node.opType == "Relu" { return (0, .infinity) }
-    guard node.opType == "Clip", node.domain.isEmpty, node.attributes.isEmpty else { return nil }
+    guard node.opType == "Clip", node.attributes.isEmpty else { return nil }
     var limits: (low: Float, high: Float) = (-.infinity, .infinity)
     for (position, name) in node.inputs.enumerated() where position > 0 && !name.isEmpty {
       guard let limit = constant(name), limit.elementType == .float32, limit.count == 1 else {

@@ -85,6 +85,8 @@ struct GraphRewriter {
   private static func collectNames(_ graph: Graph, into names: inout Set<String>) {
     names.formUnion(graph.inputs.map(\.name))
     names.formUnion(graph.initializers.map(\.name))
+    // A file may state the type of a tensor that it does not have.
+    names.formUnion(graph.values.map(\.name))
     for node in graph.nodes {
       names.insert(node.name)
       names.formUnion(node.inputs)

@@ -68,9 +68,12 @@ struct GraphEditTests {
     graph.values = [
       ValueInfo("d", .float32, shape: [1]), ValueInfo("c", .float32, shape: [1]),
     ]
+    let inputs = graph.inputs
+    graph.inputs.append(ValueInfo("unused", .float32, shape: [1]))
     graph.removeDead()
     #expect(graph.nodes.map(\.name) == ["conv", "norm", "relu"])
     #expect(graph.initializer("unused") == nil)
+    #expect(graph.inputs == inputs)
     #expect(graph.initializers.count == 5)
     #expect(graph.values.map(\.name) == ["c"])
   }

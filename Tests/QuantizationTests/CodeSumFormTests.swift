@@ -230,6 +230,103 @@ struct CodeSumFormTests {
     }
   }
 
+  /// A MatMul of 2 rows by 2 columns and an Add whose bias has two scales.
+  private static func biased(shape: [Int], axis: Int64) -> Model {
+    let steps = [Float(0.1) * 0.01, Float(0.1) * 0.5]
+    let codes = Array([Int32(500), -20, 40, 1000].prefix(shape.reduce(1, *)))
+    let pair = ["x_scale", "x_zero"]
+    func along(_ axis: Int64) -> [Attribute] { [Attribute("axis", .int(axis))] }
+    let graph = Graph(
+      name: "biased",
+      nodes: [
+        Node("QuantizeLinear", name: "q", inputs: ["x"] + pair, outputs: ["xq"]),
+        Node("DequantizeLinear", name: "dq", inputs: ["xq"] + pair, outputs: ["xd"]),
+        Node(
+          "DequantizeLinear", name: "wd", inputs: ["w", "w_scale"], outputs: ["wf"],
+          attributes: along(-1)),
+        Node(
+          "DequantizeLinear", name: "bd", inputs: ["b", "b_scale"], outputs: ["bf"],
+          attributes: along(axis)),
+        Node("MatMul", name: "product", inputs: ["xd", "wf"], outputs: ["p"]),
+        Node("Add", name: "sum", inputs: ["bf", "p"], outputs: ["y"]),
+      ],
+      initializers: [
+        Initializer("x_scale", Tensor(floats: [0.1], shape: [])),
+        Initializer("x_zero", Tensor(.int8, shape: [], values: [Int8(0)])),
+        Initializer("w", Tensor(.int8, shape: [2, 2], values: [Int8(7), -3, 100, 55])),
+        Initializer("w_scale", Tensor(floats: [0.01, 0.5], shape: [2])),
+        Initializer("b", Tensor(.int32, shape: shape, values: codes)),
+        Initializer("b_scale", Tensor(floats: steps, shape: [2])),
+      ],
+      inputs: [ValueInfo("x", .float32, shape: [2, 2])],
+      outputs: [ValueInfo("y", .float32, shape: [2, 2])])
+    return Model(graph: graph, opset: 13)
+  }
+
+  @Test(
+    "a bias counts in the layer's steps along the channels only; axes count from the end too",
+    arguments: [([2], 0, true), ([2], -1, true), ([2, 2], 1, true), ([2, 1], 0, false)])
+  func biasAxis(_ shape: [Int], _ axis: Int64, _ isAmongCodes: Bool) throws {
+    let model = Self.biased(shape: shape, axis: axis)
+    let form = model.summingCodes()
+    #expect(form.graph.nodes.last?.opType == (isAmongCodes ? "Mul" : "Add"))
+    #expect(form.graph.nodes.count { $0.opType == "Mul" } == 1)
+    let x = Tensor(floats: [2.5, -1.3, 4, 0.3], shape: [2, 2])
+    for (a, b) in zip(try Self.run(form, x), try Self.run(model, x)) { #expect(abs(a - b) < 1e-5) }
+  }
+
+  @Test("constants that a file lists as inputs too need not be fed when they are gone")
+  func listedConstants() throws {
+    var model = Self.foreign(biasScale: Float(0.1) * 0.01)
+    for constant in model.graph.initializers {
+      model.graph.inputs.append(
+        ValueInfo(constant.name, constant.elementType, shape: constant.shape))
+    }
+    let form = model.summingCodes()
+    #expect(form.graph.freeInputs.map(\.name) == ["x"])
+    let x = Tensor(floats: [2.5, -1.3], shape: [1, 2])
+    #expect(try Self.run(form, x) == Self.run(Self.foreign(biasScale: 0.001).summingCodes(), x))
+  }
+
+  @Test("operator set 10, scales of shape [1]: no attribute that came later")
+  func oldOperators() throws {
+    var model = Self.foreign(biasScale: Float(0.1) * 0.01)
+    model.opsets[""] = 10
+    model.graph.setInitializer(Initializer("x_scale", Tensor(floats: [0.1], shape: [1])))
+    model.graph.setInitializer(
+      Initializer("x_zero", Tensor(.uint8, shape: [1], values: [UInt8(131)])))
+    let form = model.summingCodes()
+    #expect(form.graph.nodes.contains { $0.opType == "Mul" })
+    let x = Tensor(floats: [2.5, -1.3], shape: [1, 2])
+    #expect(try Self.run(form, x) == Self.run(Self.foreign(biasScale: 0.001).summingCodes(), x))
+  }
+
+  @Test("weights that the model itself quantizes are codes too")
+  func quantizedWeights() throws {
+    var model = Self.foreign(biasScale: Float(0.1) * 0.01)
+    let expected = try Self.run(model.summingCodes(), Tensor(floats: [2.5, -1.3], shape: [1, 2]))
+    model.graph.setInitializer(
+      Initializer("w_float", Tensor(floats: [0.07, -0.03, 1, 0.55], shape: [2, 2])))
+    model.graph.setInitializer(Initializer("w_zero", Tensor(.int8, shape: [], values: [Int8(0)])))
+    model.graph.initializers.removeAll { $0.name == "w" }
+    model.graph.nodes.insert(
+      Node("QuantizeLinear", name: "wq", inputs: ["w_float", "w_scale", "w_zero"], outputs: ["w"]),
+      at: 0)
+    let form = model.summingCodes()
+    #expect(form.graph.nodes.contains { $0.opType == "Mul" })
+    #expect(try Self.run(form, Tensor(floats: [2.5, -1.3], shape: [1, 2])) == expected)
+  }
+
+  @Test("new tensors take no name of which the file states a type, made or not")
+  func statedTypes() throws {
+    var model = Self.foreign(biasScale: Float(0.1) * 0.01)
+    model.graph.values = ["g_sums", "xq_floats", "g_factor"].map {
+      ValueInfo($0, .int64, shape: [7, 7])
+    }
+    let x = Tensor(floats: [2.5, -1.3], shape: [1, 2])
+    #expect(try Self.run(model.summingCodes(), x).count == 2)
+  }
+
   @Test("a float model stays as it is; the form of a form is the form")
   func unchanged() throws {
     let model = TinyModels.network()
