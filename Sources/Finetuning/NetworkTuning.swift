@@ -103,7 +103,7 @@ public struct NetworkTuning {
   public var isStopping: () -> Bool = { false }
 
   /// The version of the arithmetic: a checkpoint of another one is not continued from.
-  private static let arithmetic = "quench training 4"
+  private static let arithmetic = "quench training 5"
 
   /// Makes a tuning from its parts.
   public init(

@@ -10,7 +10,7 @@ public enum StageVersion {
   /// Version by verb.
   public static let all: [String: Int] = [
     "fold": 1, "observe": 1, "merge": 1, "calibrate": 1, "assess": 1, "coverage": 1, "config": 1,
-    "correct": 1, "finetune": 5,
-    "quantize": 2, "compile": 1, "evaluate": 1, "gate": 1, "report": 1, "pack": 1,
+    "correct": 1, "finetune": 6,
+    "quantize": 2, "compile": 1, "evaluate": 2, "gate": 1, "report": 1, "pack": 1,
   ]
 }
