@@ -5,7 +5,7 @@ internal import CKernels
 
 /// A convolution with groups, or a matrix product, which is a convolution over one column of
 /// pixels.
-final class ConvolutionLayer: TapeOperator {
+final class ConvolutionLayer: WeightedLayer {
   /// Where the windows lie; nil for a matrix product.
   struct Window {
     var kernel: (h: Int, w: Int)
@@ -40,11 +40,7 @@ final class ConvolutionLayer: TapeOperator {
     self.window = window
   }
 
-  var inputs: [TapeTensor] {
-    source.quantizer.map { [$0.output, source.tensor] } ?? [source.tensor]
-  }
-  var kept: [TapeTensor] { [source.tensor] }
-  var parameters: [TapeParameter] { weight.parameters + (bias.map { [$0] } ?? []) }
+  var outputChannels: Int { weight.shape.o }
 
   /// One filter a channel: the direct kernels serve.
   private var isDepthwise: Bool {
@@ -53,35 +49,25 @@ final class ConvolutionLayer: TapeOperator {
 
   /// The geometry of one group over the batch.
   private func geometry(_ machine: TapeMachine) -> ck_train_conv {
-    var g = ck_train_conv()
     let shape = weight.shape
+    var g = window?.geometry(from: source.tensor, to: output, machine) ?? column(machine)
     g.c = isDepthwise ? group : shape.i
     g.o = isDepthwise ? group : shape.o / group
     g.x_stride = shape.i * group
     g.y_stride = shape.o
-    g.sh = 1
-    g.sw = 1
-    g.dh = 1
-    g.dw = 1
-    g.kh = 1
-    g.kw = 1
-    if let window {
-      let from = source.tensor.image
-      let to = output.image
-      (g.n, g.h, g.w) = (machine.count, from.height, from.width)
-      (g.oh, g.ow) = (to.height, to.width)
-      (g.kh, g.kw) = window.kernel
-      (g.sh, g.sw) = window.stride
-      (g.dh, g.dw) = window.dilation
-      g.top = window.top
-      g.left = window.left
-    } else {
-      g.n = 1
-      g.h = source.tensor.elements(machine.count) / shape.i
-      g.oh = g.h
-      g.w = 1
-      g.ow = 1
-    }
+    return g
+  }
+
+  /// A matrix product's rows as one column of pixels.
+  private func column(_ machine: TapeMachine) -> ck_train_conv {
+    var g = ck_train_conv()
+    g.n = 1
+    g.h = source.tensor.elements(machine.count) / weight.shape.i
+    g.oh = g.h
+    (g.w, g.ow) = (1, 1)
+    (g.kh, g.kw) = (1, 1)
+    (g.sh, g.sw) = (1, 1)
+    (g.dh, g.dw) = (1, 1)
     return g
   }
 
@@ -137,23 +123,7 @@ final class ConvolutionLayer: TapeOperator {
     return packed
   }
 
-  func backward(_ machine: TapeMachine) {
-    let dy = UnsafeRawPointer(output.gradientPointer)
-    let kernels = machine.kernels
-    if let bias, bias.isTrained {
-      kernels.sum(
-        machine.pool, 1, output.elements(machine.count) / weight.shape.o, weight.shape.o, 1, dy, 1,
-        bias.gradient.pointer)
-    }
-    if weight.values.isTrained { addWeightGradient(dy, machine) }
-    let target = source.target
-    guard
-      target.needsGradient, source.tensor.needsGradient || machine.wantsScaleGradients
-    else { return }
-    addInputGradient(dy, to: target, machine)
-  }
-
-  private func addWeightGradient(_ dy: UnsafeRawPointer, _ machine: TapeMachine) {
+  func addWeightGradient(_ dy: UnsafeRawPointer, _ machine: TapeMachine) {
     var g = geometry(machine)
     var grid = source.grid(machine)
     let size = machine.elementSize
@@ -176,7 +146,7 @@ final class ConvolutionLayer: TapeOperator {
     weight.addGradient(dense.pointer, machine)
   }
 
-  private func addInputGradient(
+  func addInputGradient(
     _ dy: UnsafeRawPointer, to target: TapeTensor, _ machine: TapeMachine
   ) {
     var g = geometry(machine)

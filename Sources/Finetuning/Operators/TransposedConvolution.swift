@@ -11,7 +11,7 @@ internal import Tensors
 /// It is the gradient of a convolution from its output's image to its input's: forward is that
 /// convolution's backward by its input, and its own backward by the input is that convolution's
 /// forward.
-final class TransposedConvolution: TapeOperator {
+final class TransposedConvolution: WeightedLayer {
   let node: String
   let source: LayerInput
   let output: TapeTensor
@@ -35,26 +35,14 @@ final class TransposedConvolution: TapeOperator {
     self.window = window
   }
 
-  var inputs: [TapeTensor] {
-    source.quantizer.map { [$0.output, source.tensor] } ?? [source.tensor]
-  }
-  var kept: [TapeTensor] { [source.tensor] }
-  var parameters: [TapeParameter] { weight.parameters + (bias.map { [$0] } ?? []) }
+  var outputChannels: Int { output.image.channels }
 
   /// One group of the convolution from the output's image to the input's.
   private func geometry(_ machine: TapeMachine) -> ck_train_conv {
-    var g = ck_train_conv()
-    let shape = weight.shape
-    let (from, to) = (output.image, source.tensor.image)
-    (g.n, g.h, g.w, g.c) = (machine.count, from.height, from.width, shape.o)
-    g.x_stride = from.channels
-    (g.oh, g.ow, g.o) = (to.height, to.width, shape.i / group)
-    g.y_stride = to.channels
-    (g.kh, g.kw) = window.kernel
-    (g.sh, g.sw) = window.stride
-    (g.dh, g.dw) = window.dilation
-    g.top = window.top
-    g.left = window.left
+    var g = window.geometry(from: output, to: source.tensor, machine)
+    (g.c, g.o) = (weight.shape.o, weight.shape.i / group)
+    g.x_stride = outputChannels
+    g.y_stride = source.tensor.image.channels
     return g
   }
 
@@ -76,7 +64,7 @@ final class TransposedConvolution: TapeOperator {
     var g = geometry(machine)
     let size = machine.elementSize
     let sum = CodeSum(
-      source: source, weight: weight, bias: bias, channels: output.image.channels, machine)
+      source: source, weight: weight, bias: bias, channels: outputChannels, machine)
     let (held, x) = quantizedInput(machine, codes: sum != nil)
     let packed = machine.makeBuffer(
       machine.kernels.packed_count(g.o * weight.shape.k, g.c))
@@ -96,7 +84,7 @@ final class TransposedConvolution: TapeOperator {
 
   /// Adds one number a channel to the output, or multiplies by it.
   private func change(by function: ck_train_binary, _ each: TapeBuffer, _ machine: TapeMachine) {
-    let channels = output.image.channels
+    let channels = outputChannels
     var nest = TapeNest(
       extents: [output.elements(machine.count) / channels, channels], a: [channels, 1],
       b: [0, 1], y: [channels, 1]
@@ -106,19 +94,9 @@ final class TransposedConvolution: TapeOperator {
       output.pointer)
   }
 
-  func backward(_ machine: TapeMachine) {
-    let dy = UnsafeRawPointer(output.gradientPointer)
-    let channels = output.image.channels
-    if let bias, bias.isTrained {
-      machine.kernels.sum(
-        machine.pool, 1, output.elements(machine.count) / channels, channels, 1, dy, 1,
-        bias.gradient.pointer)
-    }
-    if weight.values.isTrained { addWeightGradient(dy, machine) }
-    let target = source.target
-    guard
-      target.needsGradient, source.tensor.needsGradient || machine.wantsScaleGradients
-    else { return }
+  func addInputGradient(
+    _ dy: UnsafeRawPointer, to target: TapeTensor, _ machine: TapeMachine
+  ) {
     var g = geometry(machine)
     let size = machine.elementSize
     let (dx, accumulate) = machine.gradient(of: target)
@@ -137,7 +115,7 @@ final class TransposedConvolution: TapeOperator {
     }
   }
 
-  private func addWeightGradient(_ dy: UnsafeRawPointer, _ machine: TapeMachine) {
+  func addWeightGradient(_ dy: UnsafeRawPointer, _ machine: TapeMachine) {
     let shape = weight.shape
     let rows = shape.o * shape.k
     let size = machine.elementSize
