@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 bash Tests/setup.sh dataset-fashion-mnist
-swift build -c release --static-swift-stdlib --product quench
+swift build -c release --static-swift-stdlib --disable-local-rpath --product quench
 export PATH="$PWD/.build/release:$PATH"
 
 cd Examples/quickstart

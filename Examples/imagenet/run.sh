@@ -10,7 +10,7 @@ if [[ ! -f ../../../shared/data/labels.csv ]]; then
 fi
 PATH="$PWD/../../.build/release:$PATH"
 command -v quench >/dev/null || {
-  echo "imagenet: build quench first: swift build -c release --static-swift-stdlib --product quench" >&2
+  echo "imagenet: build quench first: swift build -c release --static-swift-stdlib --disable-local-rpath --product quench" >&2
   exit 69
 }
 exec quench build "$@"

@@ -164,6 +164,9 @@ public final class Build {
     if glance.isComplete, glance.logIsSame, log.cutBytes == 0, !log.isForeign {
       session.followsCertificate = true
       session.states.takeOver(glance)
+      if glance.termsHold, let terms = glance.certificate?.terms {
+        session.tools.takeOver(terms.programs)
+      }
       session.scope = try session.scope(after: glance, log.isIndexed ? snapshot : nil)
     }
     if session.scope == nil { session.keepTexts(of: 0..<Int32(graph.edgeCount)) }

@@ -66,7 +66,7 @@ final class BuildLock {
       return nil
     }
     let started = cs_monotonic()
-    for _ in 0..<10 {
+    for _ in 0..<8 {
       var now = cs_identity()
       guard pwrite(descriptor, &first, 1, 0) == 1, cs_identify_open(descriptor, &now) == 0,
         now.modified > last.modified, now.changed > last.changed

@@ -62,6 +62,11 @@ final class ToolTable {
     self.search = search
   }
 
+  /// Takes answers that were found to be right a moment ago.
+  func takeOver(_ answers: [(word: String, file: String?)]) {
+    for (word, file) in answers { found[paths.intern(word)] = file.map { paths.intern($0) } ?? -1 }
+  }
+
   /// Whether a word starts Quench itself.
   func isOwn(_ word: String) -> Bool { search.isOwn(word) }
 

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "CSystemEngine.h"
@@ -53,6 +54,16 @@ static bool shares(const slice *s, size_t file, const char *name, size_t length)
   return memchr(other + length + 1, '/', strnlen(other, left) - length - 1) == NULL;
 }
 
+/// Whether a look tells what the bytes of a `cs_identity` say.
+static inline bool equals(const struct stat *now, const unsigned char *expected) {
+  cs_identity then;
+  memcpy(&then, expected, compared_size);
+  return then.inode == (uint64_t)now->st_ino && then.size == (uint64_t)now->st_size &&
+         then.changed == (int64_t)now->st_ctim.tv_sec * 1000000000 + now->st_ctim.tv_nsec &&
+         then.modified == (int64_t)now->st_mtim.tv_sec * 1000000000 + now->st_mtim.tv_nsec &&
+         then.device == (uint64_t)now->st_dev && then.mode == now->st_mode;
+}
+
 static void *run(void *argument) {
   slice *s = argument;
   folder f = {.descriptor = -1};
@@ -71,14 +82,20 @@ static void *run(void *argument) {
       enter(&f, s, name, length);
       is_in = true;
     }
-    cs_identity now;
-    int failure = is_in && f.descriptor >= 0 ? cs_identify(f.descriptor, slash + 1, &now)
-                                             : cs_identify(s->directory, name, &now);
-    if (failure == ENOENT || failure == ENOTDIR)
-      now = (cs_identity){0};
-    else if (failure != 0)
-      now = (cs_identity){.inode = UINT64_MAX};
-    if (memcmp(&now, s->expected + i * identity_size, compared_size) != 0) s->differs[i] = 1;
+    struct stat now;
+    int failure = is_in && f.descriptor >= 0 ? fstatat(f.descriptor, slash + 1, &now, 0)
+                                             : fstatat(s->directory, name, &now, 0);
+    const unsigned char *expected = s->expected + i * identity_size;
+    bool is_same;
+    if (failure == 0) {
+      is_same = equals(&now, expected);
+    } else {
+      // Nothing was there, and nothing is.
+      static const unsigned char nothing[compared_size];
+      is_same = (errno == ENOENT || errno == ENOTDIR) &&
+                memcmp(nothing, expected, compared_size) == 0;
+    }
+    if (!is_same) s->differs[i] = 1;
   }
   if (f.descriptor >= 0) close(f.descriptor);
   return NULL;

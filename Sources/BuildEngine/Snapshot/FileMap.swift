@@ -28,17 +28,12 @@ final class FileMap {
     identity = Identity(raw)
     let size = Int(clamping: identity.size)
     let count = length ?? size
-    // A whole file is read, at least to check it: all pages at once take less than one after the other.
-    // (Of memory that may be written to, the kernel would make copies.)
+    // Not populated at once: by first touches the kernel maps sixteen pages each, which takes less.
     guard identity.isRegular, count > 0, count <= size, count <= limit,
       let base = mmap(
-        nil, count, PROT_READ, MAP_PRIVATE | (length == nil ? Int32(MAP_POPULATE) : 0), file, 0),
+        nil, count, PROT_READ | (isScratch ? PROT_WRITE : 0), MAP_PRIVATE, file, 0),
       base != MAP_FAILED
     else { return nil }
-    guard !isScratch || mprotect(base, count, PROT_READ | PROT_WRITE) == 0 else {
-      munmap(base, count)
-      return nil
-    }
     bytes = UnsafeRawBufferPointer(start: base, count: count)
   }
 

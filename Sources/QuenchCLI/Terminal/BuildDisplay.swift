@@ -15,8 +15,7 @@ final class BuildDisplay {
   private var failures: [(text: String, output: [UInt8])] = []
   /// First outputs of the edges that ended in this build, well or not.
   private(set) var finished: [String] = []
-  private let clock = ContinuousClock()
-  private var start = ContinuousClock.now
+  private var start = Moment.now
 
   init(isQuiet: Bool, explains: Bool, isDryRun: Bool, showsCommands: Bool) {
     self.isQuiet = isQuiet
@@ -26,7 +25,7 @@ final class BuildDisplay {
   }
 
   func begin() {
-    start = clock.now
+    start = .now
     progress = ProgressLine()
     finished = []
     failures = []
@@ -89,7 +88,7 @@ final class BuildDisplay {
     } else if summary.isNothingToDo {
       if !isQuiet { Terminal.print("quench: nothing to do") }
     } else if !summary.failed.isEmpty || (!isQuiet && !isDryRun) {
-      let seconds = Duration.seconds(0) + (clock.now - start)
+      let seconds = Moment.now - start
       Terminal.print(
         "quench: ran \(count(summary.ran, "edge"))"
           + (summary.restored == 0 ? "" : ", restored \(summary.restored)")

@@ -14,12 +14,12 @@ struct ProgressLine {
     var total = 0
     /// What the command says itself; then nothing is computed from the counts.
     var detail = ""
-    let start: ContinuousClock.Instant
+    let start: Moment
     /// Where speed is measured from: the first report of this work, which may continue older work.
-    var first: (done: Int, at: ContinuousClock.Instant)?
+    var first: (done: Int, at: Moment)?
 
     /// Pieces a second; nil while that is not known.
-    func rate(_ now: ContinuousClock.Instant) -> Double? {
+    func rate(_ now: Moment) -> Double? {
       guard detail.isEmpty, let first, done > first.done else { return nil }
       let seconds = (now - first.at) / .seconds(1)
       return seconds > 0 ? Double(done - first.done) / seconds : nil
@@ -30,13 +30,12 @@ struct ProgressLine {
   private var running: [Running] = []
   private var counts: BuildCounts?
   private var isDrawn = false
-  private var lastDraw: ContinuousClock.Instant?
-  private let clock = ContinuousClock()
+  private var lastDraw: Moment?
 
   mutating func start(_ edge: EdgeInfo, _ counts: BuildCounts) {
     self.counts = counts
     running.append(
-      Running(index: edge.index, description: edge.description, start: clock.now))
+      Running(index: edge.index, description: edge.description, start: .now))
     draw()
   }
 
@@ -44,7 +43,7 @@ struct ProgressLine {
     guard let place = running.firstIndex(where: { $0.index == edge.index }) else { return }
     var state = running[place]
     if state.first == nil || done < state.done || total != state.total {
-      state.first = (done, clock.now)
+      state.first = (done, .now)
     }
     (state.done, state.total, state.detail) = (done, total, detail)
     running[place] = state
@@ -72,7 +71,7 @@ struct ProgressLine {
 
   private mutating func draw() {
     guard Style.output.isTerminal else { return }
-    let now = clock.now
+    let now = Moment.now
     if let lastDraw, now - lastDraw < .milliseconds(100) { return }
     lastDraw = now
     Terminal.write(1, "\r\(String(text(now).prefix(max(1, Terminal.width - 1))))\u{1B}[K")
@@ -80,7 +79,7 @@ struct ProgressLine {
   }
 
   /// `[3/10, 2 running, 4 unknown, 12 s left] cc big.c (8 s) and 1 more`.
-  func text(_ now: ContinuousClock.Instant) -> String {
+  func text(_ now: Moment) -> String {
     var text = ""
     if let counts {
       text = "[\(counts.finished)/\(counts.total)"
