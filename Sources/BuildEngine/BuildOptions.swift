@@ -86,6 +86,11 @@ public struct BuildOptions: Sendable {
     jobs = processors <= 1 ? 2 : processors == 2 ? 3 : processors + 2
   }
 
+  /// Where programs are looked for; without PATH, where shells look then.
+  var searchPath: String {
+    variable("PATH") ?? "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+  }
+
   /// One variable of the environment, without a table of them all: a build with nothing to do asks
   /// for a few.
   func variable(_ name: String) -> String? {

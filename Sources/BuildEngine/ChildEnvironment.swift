@@ -20,8 +20,7 @@ final class ChildEnvironment {
     var path: UnsafeMutablePointer<CChar>?
     if let executable = options.ownExecutable, let slash = executable.lastIndex(of: "/") {
       // Last, so that it never hides another program.
-      let before = options.variable("PATH").map { $0 + ":" } ?? ""
-      path = strdup("PATH=" + before + String(executable[..<slash]))
+      path = strdup("PATH=" + options.searchPath + ":" + String(executable[..<slash]))
       entries.append(path)
       made.append(path)
     }

@@ -119,7 +119,7 @@ final class Session {
     tools = ToolTable(
       paths: paths,
       search: ToolSearch(
-        files, path: options.variable("PATH"), ownExecutable: options.ownExecutable))
+        files, path: options.searchPath, ownExecutable: options.ownExecutable))
     staleness = Staleness(
       graph: graph, states: states, log: log, options: options, tools: tools)
     if lock != nil, let limit = try LocalCache.limit(options, graph) {

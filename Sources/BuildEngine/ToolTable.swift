@@ -11,12 +11,12 @@ struct ToolSearch {
   let ownExecutable: String?
 
   /// - Parameters:
-  ///   - path: the variable PATH.
+  ///   - path: directories, as in the variable PATH.
   ///   - ownExecutable: Quench itself. Its stage verbs carry their versions in their command lines,
   ///     so the binary is no input of theirs.
-  init(_ files: FileSystem, path: String?, ownExecutable: String?) {
+  init(_ files: FileSystem, path: String, ownExecutable: String?) {
     self.files = files
-    directories = path ?? "/usr/local/bin:/usr/bin:/bin"
+    directories = path
     self.ownExecutable = ownExecutable
   }
 

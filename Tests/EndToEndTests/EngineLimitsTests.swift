@@ -201,6 +201,21 @@ struct EngineLimitsTests {
     #expect(refused.errors.contains("build.ninja:3:7"), "\(refused.errors)")
   }
 
+  @Test(
+    "without PATH commands find what a shell finds then, and so does the look at their programs")
+  func noPath() throws {
+    let engine = EngineSpace("rule r\n  command = cat $in > $out\nbuild o: r a\n", ["a": "1"])
+    func build() throws -> Int32 {
+      try Child.run(
+        Project.binary, ["build", "-f", "build.ninja"], in: engine.space.path, environment: [:],
+        output: engine.space.path("out"), errors: engine.space.path("err"))
+    }
+    #expect(try build() == 0)
+    #expect(engine.space.text("o") == "1")
+    #expect(try build() == 0)
+    #expect(engine.space.text("out")?.hasSuffix("\nquench: nothing to do\n") == true)
+  }
+
   @Test("a limit on the size of files ends the command that meets it, as without us")
   func fileLimit() throws {
     let engine = EngineSpace(

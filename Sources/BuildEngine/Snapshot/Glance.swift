@@ -46,7 +46,7 @@ public final class Glance {
       certificate.terms.variables.allSatisfy({ options.variable($0.name) == $0.value })
     else { return }
     let tools = ToolSearch(
-      files, path: options.variable("PATH"), ownExecutable: options.ownExecutable)
+      files, path: options.searchPath, ownExecutable: options.ownExecutable)
     guard certificate.terms.programs.allSatisfy({ tools.file($0.word) == $0.file }) else {
       return
     }
