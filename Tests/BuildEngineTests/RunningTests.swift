@@ -294,6 +294,20 @@ struct RunningTests {
     #expect(after <= before + 20)
   }
 
+  @Test(
+    "Quench's directory stands last in PATH, behind the shell's own where there is none",
+    arguments: [(nil, "/usr/local/bin:/usr/bin:/bin:/opt/q\n"), ("/bin", "/bin:/opt/q\n")])
+  func path(_ given: String?, _ expected: String) throws {
+    let world = World(
+      "rule r\n  command = echo $$PATH > $out; cat a >> $out\nbuild b: r a\n", ["a": ""])
+    let outcome = try world.build([]) {
+      $0.ownExecutable = "/opt/q/quench"
+      $0.environment = ["PATH": given].compactMapValues { $0 }
+    }
+    #expect(outcome.failures.isEmpty)
+    #expect(world.text("b") == expected)
+  }
+
   @Test("a second build waits for the first and says so")
   func waits() throws {
     let world = World("build b: cp a\n", ["a": "1"])
