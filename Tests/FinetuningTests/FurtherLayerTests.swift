@@ -62,6 +62,47 @@ struct FurtherLayerTests {
     }
   }
 
+  /// Two Convs over a sequence, and what is between.
+  private static func chain(_ limiter: String?) -> TapeCase {
+    var nodes = [
+      Node("Conv", name: "one", inputs: ["x", "w", "b"], outputs: [limiter == nil ? "r" : "c"]),
+      Node("Conv", name: "two", inputs: ["r", "v"], outputs: ["y"]),
+    ]
+    if let limiter {
+      let inputs = ["c"] + (limiter == "Clip" ? ["low", "high"] : [])
+      nodes.insert(Node(limiter, name: "limiter", inputs: inputs, outputs: ["r"]), at: 1)
+    }
+    return TapeCase(
+      "\(limiter ?? "nothing") between", input: [1, 2, 400], output: [1, 7, 400],
+      weights: [("w", [9, 2, 1]), ("b", [9]), ("v", [7, 9, 1])],
+      scalars: limiter == "Clip" ? [("low", 0), ("high", 1.9)] : [], nodes: nodes)
+  }
+
+  @Test(
+    "between layers over sequences a sum goes to its code as in the QDQ model, ties included",
+    .enabled(if: runtimeIsThere, "ONNX Runtime was not found"), arguments: [nil, "Relu", "Clip"])
+  func ties(_ limiter: String?) throws {
+    let example = Self.chain(limiter)
+    var scales = try Self.scales(example.model, .perTensor)
+    // One sum in 64 lies in the middle between two codes.
+    let step = try #require(scales.tensors["x"]?.scale) * #require(scales.weights["w"]?.scales[0])
+    scales.tensors["r"]?.scale = 64 * step
+    scales.tensors["r"]?.zeroPoint = limiter == nil ? 0 : -128
+    try #require(limiter != "Clip" || 255 * 64 * step < 1.9)
+    let graph = try TrainableGraph(example.model, config: nil, scales: scales)
+    let batch = TapeCase.numbers(graph.inputCount, seed: 31)
+    let qdq = try QuantizeGraph.qdq(
+      example.model, config: #require(graph.config), scales: scales)
+    let session = try Session(RuntimeLibrary.load(), model: qdq.summingCodes().encode())
+    let expected = try session.run(
+      ["input": Tensor(floats: batch, shape: [1, 2, 400])], outputs: ["y"])[0].floats
+    #expect(Set(expected).count > 1000)
+    #expect(try graph.forward(batch, count: 1, training: false) == expected)
+    // Training afterwards knows nothing of steps.
+    let trained = try graph.forward(batch, count: 1, training: true)
+    #expect(zip(trained, expected).allSatisfy { abs($0 - $1) < 0.05 })
+  }
+
   @Test("all parameters of such a layer learn, and are exported", arguments: cases)
   func export(_ example: TapeCase) throws {
     let scales = try Self.scales(example.model, .perChannel)

@@ -54,10 +54,11 @@ extension ConvolutionLayer {
         source: source, weight: weight, bias: bias, channels: weight.shape.o, machine)
     else { return nil }
     let next = Float(reader?.step(machine) ?? 0)
+    let between = limiter?.limits ?? limits
     func code(_ limit: Double) -> Double {
       Double((Float(limit) / next).rounded(.toNearestOrEven))
     }
-    guard let reader, code(limits.low) <= reader.range.low, code(limits.high) >= reader.range.high
+    guard let reader, code(between.low) <= reader.range.low, code(between.high) >= reader.range.high
     else {
       sum.limits = limits
       return sum
@@ -68,24 +69,37 @@ extension ConvolutionLayer {
   }
 
   /// Finds the layers whose results go through one fake quantizer and nowhere else.
+  ///
+  /// A result may change its layout on the way, as those of sequences do: ONNX knows no layouts.
   static func findReaders(_ operators: [any TapeOperator], output: TapeTensor) {
     var readers: [ObjectIdentifier: [any TapeOperator]] = [:]
     for step in operators {
       for tensor in step.inputs { readers[ObjectIdentifier(tensor), default: []].append(step) }
     }
+    /// What reads a tensor in any layout; nil for the network's result.
+    func found(_ tensor: TapeTensor) -> [any TapeOperator]? {
+      guard tensor !== output else { return nil }
+      var all: [any TapeOperator] = []
+      for step in readers[ObjectIdentifier(tensor)] ?? [] {
+        let isLayout = (step is View || step is Movement) && step.output.name == tensor.name
+        guard isLayout else {
+          all.append(step)
+          continue
+        }
+        guard let others = found(step.output) else { return nil }
+        all += others
+      }
+      return all
+    }
     for case let layer as ConvolutionLayer in operators {
-      var result = layer.output
-      var found = readers[ObjectIdentifier(result)] ?? []
-      if found.count == 1, let limiter = found[0] as? Limiter, limiter.isApplied {
-        guard result !== output else { continue }
-        result = limiter.output
-        found = readers[ObjectIdentifier(result)] ?? []
+      var steps = found(layer.output)
+      if steps?.count == 1, let limiter = steps?[0] as? Limiter {
+        layer.limiter = limiter
+        steps = found(limiter.output)
       }
-      let quantizers = found.compactMap { $0 as? FakeQuantizer }
-      guard result !== output, quantizers.count == 1, let quantizer = quantizers.first else {
-        continue
-      }
-      let isAlone = found.allSatisfy {
+      let quantizers = steps?.compactMap { $0 as? FakeQuantizer } ?? []
+      guard let steps, quantizers.count == 1, let quantizer = quantizers.first else { continue }
+      let isAlone = steps.allSatisfy {
         $0 === quantizer || ($0 as? ConvolutionLayer)?.source.quantizer === quantizer
           || ($0 as? TransposedConvolution)?.source.quantizer === quantizer
       }

@@ -24,6 +24,8 @@ final class ConvolutionLayer: WeightedLayer {
   let window: Window?
   /// The limits of a Relu or Clip that reads the output alone; applied when results are stored.
   var limits: (low: Double, high: Double) = (-.infinity, .infinity)
+  /// The Relu or Clip that reads the output alone, applied above or not.
+  var limiter: Limiter?
   /// The fake quantizer through which alone the result is read, after the limits.
   var reader: FakeQuantizer?
 
@@ -74,6 +76,7 @@ final class ConvolutionLayer: WeightedLayer {
   func forward(_ machine: TapeMachine) {
     let sum = codeSum(machine)
     reader?.input.isInSteps = sum?.isInSteps ?? false
+    limiter?.isPassing = sum?.isInSteps ?? false
     let codes = sum != nil
     var g = geometry(machine)
     var grid = source.grid(machine, codes: codes)

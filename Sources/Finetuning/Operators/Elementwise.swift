@@ -12,6 +12,8 @@ final class Limiter: TapeOperator {
   let limits: (low: Double, high: Double)
   /// The operator below applied the limits when it stored its results.
   var isApplied = false
+  /// What comes is in steps of the fake quantizer above, which has the limits itself.
+  var isPassing = false
   /// The fake quantizers of the output, which apply the mask when they run.
   var maskers: [FakeQuantizer] = []
 
@@ -32,6 +34,7 @@ final class Limiter: TapeOperator {
       output.data = input.data
       return
     }
+    let limits = isPassing ? (low: -.infinity, high: .infinity) : limits
     machine.kernels.unary_forward(
       machine.pool, CK_UNARY_CLAMP, input.elements(machine.count), limits.low, limits.high,
       input.pointer, output.pointer)
