@@ -10,10 +10,14 @@ extension Model {
   ///
   /// Sums of codes are whole numbers, which float32 holds exactly up to 2^24. So they depend neither
   /// on the order of summation nor on the processor, and are what the device's INT32 accumulators
-  /// hold; only then come the scales. In the QDQ form each product is rounded: where a sum lies at a
-  /// tie between two codes of the next layer, processors and optimization levels disagree, and later
-  /// layers carry that on. A result that is only quantized again goes there by one multiplication,
-  /// (s_x · s_w) / s_y in float32, as an integer engine requantizes.
+  /// hold; only then come the scales. (Larger sums are rounded at 2^-24 of themselves, as an INT32 sum
+  /// is when it becomes a float, but perhaps more than once.) In the QDQ form each product is rounded:
+  /// where a sum lies at a tie between two codes of the next layer, processors and optimization levels
+  /// disagree, and later layers carry that on. A result that is only quantized again goes there by one
+  /// multiplication, (s_x · s_w) / s_y in float32, as an integer engine requantizes.
+  ///
+  /// Left as they are: layers whose scales are not float32 initializers, whose bias is not in steps of
+  /// their products (a float bias, say), or that scale by themselves (Gemm's alpha and beta).
   ///
   /// The form runs anywhere, but hides from integer engines what they look for: evaluate with it,
   /// hand on the QDQ form. Names and shapes of inputs and outputs stay.

@@ -13,7 +13,8 @@ struct EvaluateCommand: ParsableCommand {
     commandName: "evaluate", abstract: "Compare the quantized network with the FP32 one.",
     discussion: """
       INT8 layers sum up integer codes, exactly, and scale the sums: their figures depend neither \
-      on the processor nor on the runtime's order of summation.
+      on the processor nor on the runtime's order of summation. Layers of other tools' models that \
+      keep a float bias, and all other operators, run as the model has them.
       """)
 
   @OptionGroup var stage: StageOptions
