@@ -296,7 +296,10 @@ struct RunningTests {
 
   @Test(
     "Quench's directory stands last in PATH, behind the shell's own where there is none",
-    arguments: [(nil, "/usr/local/bin:/usr/bin:/bin:/opt/q\n"), ("/bin", "/bin:/opt/q\n")])
+    arguments: [
+      (nil, "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/q\n"),
+      ("/bin", "/bin:/opt/q\n"),
+    ])
   func path(_ given: String?, _ expected: String) throws {
     let world = World(
       "rule r\n  command = echo $$PATH > $out; cat a >> $out\nbuild b: r a\n", ["a": ""])
