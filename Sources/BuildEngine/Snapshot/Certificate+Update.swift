@@ -13,7 +13,7 @@ extension Certificate {
   /// the right one. Whatever breaks off in between leaves a certificate that nobody accepts. The file
   /// never becomes shorter, since others have it mapped.
   ///
-  /// - Parameter old: its memory is of no use afterwards.
+  /// - Parameter old: of its memory only the states of other files are of use afterwards.
   /// - Returns: whether the file is a whole certificate now; if not, it is none, or the old one.
   static func update(
     _ old: Reader, at path: String, _ files: FileSystem,
