@@ -163,20 +163,8 @@ struct CodeSumFormTests {
     #expect(abs(y[0] - 2.26) < 1e-4)
     #expect(abs(y[1] - 1000) < 2e-3)
 
-    let up = Graph(
-      name: "up",
-      nodes: [
-        Node(
-          "ConvTranspose", name: "up", inputs: ["x", "w", "b"], outputs: ["y"],
-          attributes: [Attribute("group", .int(2)), Attribute("strides", .ints([2, 2]))])
-      ],
-      initializers: [
-        TinyModels.constant("w", [4, 3, 2, 2], seed: 1), TinyModels.constant("b", [6], seed: 2),
-      ],
-      inputs: [ValueInfo("x", .float32, shape: [1, 4, 3, 3])],
-      outputs: [ValueInfo("y", .float32, shape: [1, 6, 6, 6])])
     let deconvolution = try TinyModels.quantized(
-      Model(graph: up, opset: 13), ["x": TinyModels.tensor(scale: 1 / 64, zeroPoint: -10)],
+      TinyModels.upscaling(), ["x": TinyModels.tensor(scale: 1 / 64, zeroPoint: -10)],
       plan: .perChannel)
     let input = Tensor(floats: TinyModels.numbers(36, seed: 3), shape: [1, 4, 3, 3])
     let sums = deconvolution.qdq().summingCodes()

@@ -105,20 +105,8 @@ struct DeployModelTests {
 
   @Test("a grouped ConvTranspose has one parameter for every output channel")
   func groups() throws {
-    let graph = Graph(
-      name: "up",
-      nodes: [
-        Node(
-          "ConvTranspose", name: "up", inputs: ["x", "w", "b"], outputs: ["y"],
-          attributes: [Attribute("group", .int(2)), Attribute("strides", .ints([2, 2]))])
-      ],
-      initializers: [
-        TinyModels.constant("w", [4, 3, 2, 2], seed: 1), TinyModels.constant("b", [6], seed: 2),
-      ],
-      inputs: [ValueInfo("x", .float32, shape: [1, 4, 3, 3])],
-      outputs: [ValueInfo("y", .float32, shape: [1, 6, 6, 6])])
     let quantized = try TinyModels.quantized(
-      Model(graph: graph, opset: 13), ["x": TinyModels.tensor(scale: 0.5, zeroPoint: 0)])
+      TinyModels.upscaling(), ["x": TinyModels.tensor(scale: 0.5, zeroPoint: 0)])
     #expect(quantized.weights[0].scale.axis == 1)
     #expect(quantized.weights[0].scale.scales.count == 3)
     let parameters = try #require(

@@ -150,19 +150,7 @@ struct QDQRunTests {
 
   @Test("a grouped ConvTranspose runs and follows the float model")
   func deconvolution() throws {
-    let graph = Graph(
-      name: "up",
-      nodes: [
-        Node(
-          "ConvTranspose", name: "up", inputs: ["x", "w", "b"], outputs: ["y"],
-          attributes: [Attribute("group", .int(2)), Attribute("strides", .ints([2, 2]))])
-      ],
-      initializers: [
-        TinyModels.constant("w", [4, 3, 2, 2], seed: 1), TinyModels.constant("b", [6], seed: 2),
-      ],
-      inputs: [ValueInfo("x", .float32, shape: [1, 4, 3, 3])],
-      outputs: [ValueInfo("y", .float32, shape: [1, 6, 6, 6])])
-    let model = Model(graph: graph, opset: 13)
+    let model = TinyModels.upscaling()
     let quantized = try TinyModels.quantized(
       model, ["x": TinyModels.tensor(scale: 1 / 64, zeroPoint: -10)])
     let x = Tensor(floats: TinyModels.numbers(36, seed: 3), shape: [1, 4, 3, 3])

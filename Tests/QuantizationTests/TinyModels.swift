@@ -92,6 +92,21 @@ enum TinyModels {
     return Model(graph: graph, opset: 13)
   }
 
+  /// A ConvTranspose in two groups, from 4 channels of 3×3 to 6 of 6×6.
+  static func upscaling() -> Model {
+    let graph = Graph(
+      name: "up",
+      nodes: [
+        Node(
+          "ConvTranspose", name: "up", inputs: ["x", "w", "b"], outputs: ["y"],
+          attributes: [Attribute("group", .int(2)), Attribute("strides", .ints([2, 2]))])
+      ],
+      initializers: [constant("w", [4, 3, 2, 2], seed: 1), constant("b", [6], seed: 2)],
+      inputs: [ValueInfo("x", .float32, shape: [1, 4, 3, 3])],
+      outputs: [ValueInfo("y", .float32, shape: [1, 6, 6, 6])])
+    return Model(graph: graph, opset: 13)
+  }
+
   /// The quantizers of `network()`: asymmetric at x and f, one-sided at r.
   static let networkTensors: [String: TensorScale] = [
     "x": tensor(scale: 0.015625, zeroPoint: 3, min: -2, max: 1.9),
