@@ -48,7 +48,7 @@ extension TrainingMemory {
         let folder =
           (["\(root)/sys/fs/cgroup"] + (isFirst ? ["memory"] : []) + names.map(String.init))
           .joined(separator: "/")
-        if let room = isFirst ? roomOfFirst(folder) : roomOfSecond(folder) {
+        if let room = room(folder, isFirst: isFirst) {
           least = min(least ?? room, room)
         }
         guard names.popLast() != nil else { break }
@@ -58,19 +58,17 @@ extension TrainingMemory {
   }
 
   /// Pages of files count as used, and are given back when memory is short.
-  private static func roomOfSecond(_ folder: String) -> Int? {
-    guard let limit = lines("\(folder)/memory.max")?.first.flatMap({ Int($0) }),
-      let used = lines("\(folder)/memory.current")?.first.flatMap({ Int($0) })
+  ///
+  /// - Parameter isFirst: in the words of the first version of control groups.
+  private static func room(_ folder: String, isFirst: Bool) -> Int? {
+    func value(_ name: String) -> Int? {
+      lines("\(folder)/memory.\(name)")?.first.flatMap { Int($0) }
+    }
+    guard let limit = value(isFirst ? "limit_in_bytes" : "max"),
+      let used = value(isFirst ? "usage_in_bytes" : "current")
     else { return nil }
-    let files = lines("\(folder)/memory.stat").flatMap { number(after: "file", in: $0) } ?? 0
-    return max(0, limit - max(0, used - files))
-  }
-
-  private static func roomOfFirst(_ folder: String) -> Int? {
-    guard let limit = lines("\(folder)/memory.limit_in_bytes")?.first.flatMap({ Int($0) }),
-      let used = lines("\(folder)/memory.usage_in_bytes")?.first.flatMap({ Int($0) })
-    else { return nil }
-    let files = lines("\(folder)/memory.stat").flatMap { number(after: "total_cache", in: $0) } ?? 0
+    let cache = isFirst ? "total_cache" : "file"
+    let files = lines("\(folder)/memory.stat").flatMap { number(after: cache, in: $0) } ?? 0
     return max(0, limit - max(0, used - files))
   }
 
